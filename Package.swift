@@ -1,0 +1,117 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The one place where the language settings of every target are decided.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .unsafeFlags(["-Xcc", "-D_GNU_SOURCE"]),
+]
+
+let package = Package(
+    name: "samd",
+    products: [
+        .executable(name: "samd", targets: ["samd"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.7.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        // Its default traits link full Foundation and ICU: +41 MB.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        // C libraries
+        .systemLibrary(
+            name: "CCrypt", path: "Sources/CInterop/CCrypt", pkgConfig: "libcrypt",
+            providers: [.apt(["libcrypt-dev"])]),
+        .systemLibrary(
+            name: "CCurl", path: "Sources/CInterop/CCurl", pkgConfig: "libcurl",
+            providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(
+            name: "COpenSSL", path: "Sources/CInterop/COpenSSL", pkgConfig: "libcrypto",
+            providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CSystemd", path: "Sources/CInterop/CSystemd", pkgConfig: "libsystemd",
+            providers: [.apt(["libsystemd-dev"])]),
+        .target(
+            name: "CurlShims", dependencies: ["CCurl"], path: "Sources/CInterop/CurlShims"),
+
+        // Features and what they stand on
+        .target(
+            name: "CaddyConfig", dependencies: ["CCrypt", "COpenSSL", "HTTPClient", "Supervision"],
+            swiftSettings: strict),
+        .target(name: "HTTPClient", dependencies: ["CCurl", "CurlShims"], swiftSettings: strict),
+        .target(name: "PortWatcher", dependencies: ["ProcFS", "Supervision"], swiftSettings: strict),
+        .target(name: "ProcFS", swiftSettings: strict),
+        .target(name: "Supervision", swiftSettings: strict),
+        .target(
+            name: "Systemd",
+            dependencies: ["CSystemd", .product(name: "Logging", package: "swift-log")],
+            swiftSettings: strict),
+
+        // The daemon
+        .target(
+            name: "SamdCore",
+            dependencies: [
+                "CaddyConfig", "HTTPClient", "PortWatcher", "ProcFS", "Supervision", "Systemd",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "TOMLKit", package: "TOMLKit"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "samd",
+            dependencies: [
+                "SamdCore",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        // Tests
+        .testTarget(
+            name: "CaddyConfigTests",
+            dependencies: [
+                "CaddyConfig", "HTTPClient", "Supervision",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            resources: [.copy("Goldens")],
+            swiftSettings: strict),
+        .testTarget(
+            name: "HTTPClientTests",
+            dependencies: [
+                "HTTPClient",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ProcFSTests", dependencies: ["ProcFS"], resources: [.copy("Fixtures")],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SamdCoreTests",
+            dependencies: [
+                "CaddyConfig", "HTTPClient", "PortWatcher", "ProcFS", "SamdCore", "Supervision",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SupervisionTests", dependencies: ["Supervision"], swiftSettings: strict),
+        .testTarget(
+            name: "SystemdTests", dependencies: ["Systemd"], swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,120 @@
+/// What the running Caddy knows.
+package struct CaddyFeatures: Sendable, Equatable {
+    /// `stream_close_delay` (Caddy ≥ 2.7): websockets survive changes of the configuration. Earlier versions refuse a
+    /// configuration that has the field.
+    package var streamCloseDelay: Bool
+
+    /// Assumes a current Caddy.
+    package init(streamCloseDelay: Bool = true) {
+        self.streamCloseDelay = streamCloseDelay
+    }
+}
+
+/// Turns a document into Caddy's JSON for one HTTP server. Pure.
+package struct CaddyRenderer: Sendable {
+    /// The server's key under `apps.http.servers`.
+    package static let serverKey = "samd"
+    /// The server's `@id`; a server with our key and without it is someone else's.
+    package static let serverID = "samd_server"
+    /// How long open websockets outlive a change. Whoever withdraws a port has to end its streams himself.
+    package static let streamCloseDelay = "24h"
+
+    private let features: CaddyFeatures
+
+    /// Renders for a Caddy with these features.
+    package init(features: CaddyFeatures) {
+        self.features = features
+    }
+
+    /// The server object.
+    package func render(_ document: CaddyDocument) -> JSONValue {
+        let routes = document.routes.map { route($0, account: document.account) }
+        return [
+            "@id": .string(Self.serverID),
+            "listen": .array(document.listen.map { .string($0) }),
+            "automatic_https": ["disable": true],
+            "routes": .array(routes + [Self.notFound]),
+            "errors": ["routes": [Self.unavailable]],
+        ]
+    }
+
+    private func route(_ route: Route, account: WebAccount) -> JSONValue {
+        let proxy = proxy(route)
+        return [
+            "match": [["host": .array(route.hosts.map { .string($0) })]],
+            "handle": route.isPublic ? [proxy] : [Self.authentication(account), proxy],
+            "terminal": true,
+        ]
+    }
+
+    private static func authentication(_ account: WebAccount) -> JSONValue {
+        [
+            "handler": "authentication",
+            "providers": [
+                "http_basic": [
+                    "accounts": [
+                        ["username": .string(account.user), "password": .string(account.passwordHash)]
+                    ],
+                    "hash": ["algorithm": "bcrypt"],
+                    "hash_cache": [:],
+                    "realm": "samd",
+                ]
+            ],
+        ]
+    }
+
+    private func proxy(_ route: Route) -> JSONValue {
+        var request: [String: JSONValue] = ["set": ["Host": [.string(route.upstreamHost)]]]
+        // On a public route the header is the upstream's own business.
+        if !route.isPublic { request["delete"] = ["Authorization"] }
+        var proxy: [String: JSONValue] = [
+            "handler": "reverse_proxy",
+            "upstreams": [["dial": .string(route.upstream)]],
+            "headers": ["request": .object(request)],
+        ]
+        if features.streamCloseDelay { proxy["stream_close_delay"] = .string(Self.streamCloseDelay) }
+        return .object(proxy)
+    }
+
+    /// The last route: for every host that no route matched.
+    private static let notFound: JSONValue = [
+        "handle": [
+            page(
+                status: "404", headers: [:],
+                html: page(title: "Not found", text: "Nothing is published under this name."))
+        ]
+    ]
+
+    /// For a published port whose server does not answer.
+    private static let unavailable: JSONValue = [
+        "match": [["vars": ["{http.error.status_code}": ["502", "503", "504"]]]],
+        "handle": [
+            page(
+                status: "{http.error.status_code}", headers: ["Refresh": ["2"], "Retry-After": ["2"]],
+                html: page(
+                    title: "Not answering",
+                    text:
+                        "This port is published, but its server does not answer yet. Trying again every 2 s.")
+            )
+        ],
+    ]
+
+    private static func page(status: String, headers: [String: JSONValue], html: String) -> JSONValue {
+        var headers = headers
+        headers["Content-Type"] = ["text/html; charset=utf-8"]
+        headers["Cache-Control"] = ["no-store"]
+        return [
+            "handler": "static_response",
+            "status_code": .string(status),
+            "headers": .object(headers),
+            "body": .string(html),
+        ]
+    }
+
+    /// Without braces: Caddy would look for placeholders in them.
+    private static func page(title: String, text: String) -> String {
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>\(title)</title>"
+            + "<body style=\"font:1.1em system-ui,sans-serif;margin:4em auto;max-width:36em\">"
+            + "<h1>\(title)</h1><p>\(text)</p></body></html>\n"
+    }
+}

@@ -1,0 +1,132 @@
+import ProcFS
+
+/// Turns scans into changes of the published set: pure, one input.
+///
+/// - A new listener is published at once; what follows within the settle window goes into one change.
+/// - A listener that is absent stays published for the removal delay, and is removed by a scan that still
+///   misses it.
+/// - An absent listener whose number someone else has taken is withdrawn at once; if that is another user,
+///   without waiting for the settle window.
+/// - A table that could not be read whole removes nothing of its own. A table that is empty is an answer.
+package struct PortChanges: Sendable {
+    /// What follows from a scan.
+    package struct Outcome: Sendable, Equatable {
+        /// The whole set, sorted by identity, if it is to be published now; the first one even if empty.
+        package var snapshot: [ListeningPort]?
+        /// Whether the scan differs from the one before.
+        package var sawDifference: Bool
+        /// When the next scan is needed to decide what was left open; `nil` if nothing is.
+        package var lookAgainAt: SuspendingClock.Instant?
+    }
+
+    private struct Tracked {
+        var port: ListeningPort
+        var table: TCPTable
+        var absentSince: SuspendingClock.Instant?
+    }
+
+    private struct Number: Hashable {
+        let namespace: UInt64
+        let port: UInt16
+        init(_ identity: PortIdentity) {
+            namespace = identity.namespace
+            port = identity.port
+        }
+    }
+
+    private let settleWindow: Duration
+    private let removalDelay: Duration
+    private var tracked: [PortIdentity: Tracked] = [:]
+    private var published: [ListeningPort]?
+    private var publishedAt: SuspendingClock.Instant?
+
+    /// Starts with nothing seen and nothing published.
+    package init(settings: PortWatchSettings = PortWatchSettings()) {
+        settleWindow = settings.settleWindow
+        removalDelay = settings.removalDelay
+    }
+
+    /// How many listeners the last scans showed, those waiting for their removal included.
+    package var count: Int { tracked.count }
+
+    /// Takes in a scan that ended at `now`. Instants must not go back.
+    package mutating func observe(_ scan: PortScan, at now: SuspendingClock.Instant) -> Outcome {
+        let seen = merge(scan)
+        var sawDifference = add(seen, at: now)
+        var isUrgent = false
+        let owners = Dictionary(seen.keys.map { (Number($0), [$0.ownerUID]) }, uniquingKeysWith: +)
+        for (identity, entry) in tracked where seen[identity] == nil {
+            // Only a whole table proves that something is not in it.
+            guard scan.gaps[entry.table] == nil else { continue }
+            let absentSince = entry.absentSince ?? now
+            if entry.absentSince == nil { sawDifference = true }
+            tracked[identity]?.absentSince = absentSince
+            if let successors = owners[Number(identity)] {
+                tracked[identity] = nil
+                if successors.contains(where: { $0 != identity.ownerUID }) { isUrgent = true }
+            } else if absentSince.duration(to: now) >= removalDelay {
+                tracked[identity] = nil
+            }
+        }
+        return publish(at: now, isUrgent: isUrgent, sawNothing: scan.sawNothing, sawDifference: sawDifference)
+    }
+
+    /// One observation per identity: several sockets may share it (SO_REUSEPORT).
+    private func merge(_ scan: PortScan) -> [PortIdentity: PortScan.Observation] {
+        var seen: [PortIdentity: PortScan.Observation] = [:]
+        for observation in scan.observations {
+            let listener = observation.listener
+            let identity = PortIdentity(
+                namespace: scan.namespace, ownerUID: listener.uid, address: listener.address,
+                port: listener.port)
+            guard let other = seen[identity] else {
+                seen[identity] = observation
+                continue
+            }
+            // The known socket stays the known one while it lives; else the choice must not depend on the
+            // order.
+            let known = tracked[identity]?.port.inode
+            if other.listener.inode != known,
+                listener.inode == known || listener.inode < other.listener.inode
+            {
+                seen[identity] = observation
+            }
+        }
+        return seen
+    }
+
+    private mutating func add(
+        _ seen: [PortIdentity: PortScan.Observation], at now: SuspendingClock.Instant
+    ) -> Bool {
+        var sawDifference = false
+        for (identity, observation) in seen {
+            let old = tracked[identity]
+            let port = ListeningPort(
+                identity: identity, process: observation.process, firstSeen: old?.port.firstSeen ?? now,
+                inode: observation.listener.inode)
+            if old == nil || old?.absentSince != nil || old?.port != port { sawDifference = true }
+            tracked[identity] = Tracked(port: port, table: observation.listener.table)
+        }
+        return sawDifference
+    }
+
+    private mutating func publish(
+        at now: SuspendingClock.Instant, isUrgent: Bool, sawNothing: Bool, sawDifference: Bool
+    ) -> Outcome {
+        let removals = tracked.values.compactMap { $0.absentSince?.advanced(by: removalDelay) }
+        // A removal that is due but not proven waits for the next regular scan.
+        var lookAgainAt = removals.filter { $0 > now }.min()
+        let current = tracked.values.map(\.port).sorted { $0.identity < $1.identity }
+        let isFirst = published == nil && !sawNothing
+        guard isFirst || (published != nil && published != current) else {
+            return Outcome(snapshot: nil, sawDifference: sawDifference, lookAgainAt: lookAgainAt)
+        }
+        if let settled = publishedAt?.advanced(by: settleWindow), settled > now, !isUrgent {
+            lookAgainAt = min(lookAgainAt ?? settled, settled)
+            return Outcome(snapshot: nil, sawDifference: sawDifference, lookAgainAt: lookAgainAt)
+        }
+        published = current
+        publishedAt = now
+        return Outcome(snapshot: current, sawDifference: sawDifference, lookAgainAt: lookAgainAt)
+    }
+}

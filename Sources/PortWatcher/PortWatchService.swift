@@ -1,0 +1,173 @@
+package import ProcFS
+package import Supervision
+
+/// Watches which ports are listened on and tells the whole set whenever it changes.
+///
+/// What cannot be read is shown as degraded health and removes nothing; the service ends only when cancelled.
+package struct PortWatchService: SupervisedService {
+    /// Triggers that may wait for the loop. When it is full, those in it already ask for a look that is yet
+    /// to come, so that a dropped event or alarm loses nothing.
+    static let triggerLimit = 64
+
+    package let monitor: ServiceMonitor
+    private let settings: PortWatchSettings
+    private let scanner: PortScanner
+    private let now: @Sendable () -> SuspendingClock.Instant
+    private let onChange: @Sendable ([ListeningPort]) async -> Void
+    private let onWakeUpSource: @Sendable (WakeUpSource) async -> Void
+
+    /// Creates the service; nothing happens before `run()`.
+    ///
+    /// - Parameters:
+    ///   - monitor: stamped at least once per `Heartbeat.interval`.
+    ///   - view: the network namespace to watch.
+    ///   - now: the clock: CLOCK_MONOTONIC, since a machine that was suspended has missed nothing.
+    ///   - onChange: gets the whole set, sorted by identity: after the first scan that could read a table,
+    ///     even if the set is empty, and on every change. The loop waits for it, so it must be quick.
+    ///   - onWakeUpSource: gets what makes the watcher look, at the start and whenever that changes.
+    package init(
+        monitor: ServiceMonitor, procfs: ProcFileSystem = ProcFileSystem(),
+        settings: PortWatchSettings = PortWatchSettings(), view: NetworkView = .own,
+        now: @escaping @Sendable () -> SuspendingClock.Instant = { SuspendingClock().now },
+        onChange: @escaping @Sendable ([ListeningPort]) async -> Void,
+        onWakeUpSource: @escaping @Sendable (WakeUpSource) async -> Void = { _ in }
+    ) {
+        self.monitor = monitor
+        self.settings = settings
+        self.now = now
+        self.onChange = onChange
+        self.onWakeUpSource = onWakeUpSource
+        scanner = PortScanner(procfs: procfs, view: view)
+    }
+
+    /// Watches until cancelled. When it returns, the tracefs instance is gone.
+    package func run() async {
+        let (triggers, feed) = AsyncStream.makeStream(
+            of: PortWatchTrigger.self, bufferingPolicy: .bufferingOldest(Self.triggerLimit))
+        let alarm = Alarm(feed: feed)
+        async let events: Void = watchKernelEvents(feed)
+        await run(triggers: triggers) { alarm.set($0) }
+        alarm.cancel()
+        await events
+    }
+
+    /// Watches until the triggers end or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - wakeAt: called before each wait with the instant at which an `.alarm` is wanted at the latest.
+    package func run(
+        triggers: some AsyncSequence<PortWatchTrigger, Never>,
+        wakeAt: (SuspendingClock.Instant) -> Void = { _ in }
+    ) async {
+        var loop = Loop(settings: settings, now: now())
+        await lookIfDue(&loop)
+        wakeAt(min(loop.schedule.nextScan, now().advanced(by: Heartbeat.interval)))
+        for await trigger in triggers {
+            switch trigger {
+            case .alarm: break
+            case .kernelEvent: loop.schedule.kernelEvent(at: now())
+            case .wakeUpSource(let source):
+                if loop.wakeUpSource != source { await onWakeUpSource(source) }
+                loop.wakeUpSource = source
+                loop.schedule.switched(toEvents: source == .kernelEvents, at: now())
+            }
+            await lookIfDue(&loop)
+            wakeAt(min(loop.schedule.nextScan, now().advanced(by: Heartbeat.interval)))
+        }
+    }
+
+    private struct Loop {
+        var changes: PortChanges
+        var schedule: ScanSchedule
+        var wakeUpSource: WakeUpSource?
+        var ownersVerifiedAt: SuspendingClock.Instant
+
+        init(settings: PortWatchSettings, now: SuspendingClock.Instant) {
+            changes = PortChanges(settings: settings)
+            schedule = ScanSchedule(settings: settings, at: now)
+            ownersVerifiedAt = now
+        }
+    }
+
+    private func lookIfDue(_ loop: inout Loop) async {
+        monitor.progressed()
+        let start = now()
+        guard loop.schedule.nextScan <= start else { return }
+        let isVerifying = loop.ownersVerifiedAt.duration(to: start) >= settings.reconcileInterval
+        if isVerifying { loop.ownersVerifiedAt = start }
+        let scan = await scanner.scan(verifyingOwners: isVerifying)
+        let end = now()
+        let outcome = loop.changes.observe(scan, at: end)
+        loop.schedule.scanned(from: start, to: end, outcome: outcome)
+        if let snapshot = outcome.snapshot { await onChange(snapshot) }
+        monitor.report(health(of: scan, count: loop.changes.count, source: loop.wakeUpSource))
+        monitor.progressed()
+    }
+
+    private func health(of scan: PortScan, count: Int, source: WakeUpSource?) -> ServiceHealth {
+        for table in TCPTable.allCases {
+            switch scan.gaps[table] {
+            case nil: continue
+            case .unreadable(let error): return .degraded(reason: "\(error)", hint: error.hint)
+            case .malformed(let rows, let first):
+                return .degraded(
+                    reason: "\(rows) rows of net/\(table.rawValue) cannot be read: \(first)",
+                    hint: "ports are still added, but none in this table is withdrawn; please report the row")
+            }
+        }
+        var detail = "\(count) listener\(count == 1 ? "" : "s")"
+        switch source {
+        case nil: break
+        case .kernelEvents: detail += ", kernel events"
+        case .polling: detail += ", polling"
+        }
+        if scan.hiddenOwnerCount > 0 {
+            detail += ", \(scan.hiddenOwnerCount) of processes that may not be seen"
+        }
+        return .ok(detail: detail)
+    }
+
+    /// Feeds kernel events while they can be had; where not, says why and tries again from time to time.
+    private func watchKernelEvents(_ feed: AsyncStream<PortWatchTrigger>.Continuation) async {
+        guard settings.events == .automatic else {
+            await send(
+                .wakeUpSource(.polling(reason: "kernel events are turned off (ports.events)")), to: feed)
+            return
+        }
+        let queue = BlockingQueue(label: "samd.ports.tracefs")
+        while !Task.isCancelled {
+            let failure: KernelEventError?
+            switch await queue.run({ openKernelEvents() }) {
+            case .success(let source):
+                await send(.wakeUpSource(.kernelEvents), to: feed)
+                for await _ in source.events { feed.yield(.kernelEvent) }
+                failure = source.loss
+                await queue.run { source.close() }
+            case .failure(let error):
+                failure = error
+            }
+            guard !Task.isCancelled, let failure else { return }
+            await send(.wakeUpSource(.polling(reason: "\(failure); \(failure.hint)")), to: feed)
+            try? await SuspendingClock().sleep(for: settings.reopenInterval)
+        }
+    }
+
+    private func openKernelEvents() -> Result<KernelEventSource, KernelEventError> {
+        do throws(KernelEventError) {
+            return .success(
+                try KernelEventSource.open(
+                    tracefs: settings.tracefsRoot, instance: settings.tracefsInstance))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Yields a trigger that must not be dropped.
+    private func send(
+        _ trigger: PortWatchTrigger, to feed: AsyncStream<PortWatchTrigger>.Continuation
+    ) async {
+        while !Task.isCancelled, case .dropped = feed.yield(trigger) {
+            try? await SuspendingClock().sleep(for: settings.settleWindow)
+        }
+    }
+}

@@ -1,0 +1,177 @@
+import CaddyConfig
+import HTTPClient
+import Logging
+import PortWatcher
+import ProcFS
+import Supervision
+import Synchronization
+import Systemd
+
+/// The daemon: what runs, in which order it depends on each other, and how it ends.
+///
+/// ports ──► state ──► caddy; api reads state; the watchdog reads every service's progress. A service that throws ends the
+/// daemon, and systemd starts it again; Caddy keeps serving the routes meanwhile.
+package struct Daemon: Sendable {
+    private let setup: DaemonSetup
+    private let signals: AsyncStream<DaemonSignal>
+
+    /// Creates a daemon from what `DaemonSetup` prepared.
+    ///
+    /// - Parameter signals: what asks the daemon to stop or to read its configuration again.
+    package init(_ setup: DaemonSetup, signals: AsyncStream<DaemonSignal>) {
+        self.setup = setup
+        self.signals = signals
+    }
+
+    /// Runs until a signal asks it to stop. Published routes stay in Caddy, so that URLs answer across a restart.
+    package func run() async throws {
+        let log = setup.log
+        let notifier = setup.notifier
+        let monitors = Monitors(log: log)
+        let readiness = Readiness()
+        let http = HTTPClient()
+        defer { http.close() }
+
+        let outcomes = AsyncStream.makeStream(
+            of: ReconcileOutcome.self, bufferingPolicy: .bufferingNewest(16))
+        let caddy = CaddyReconciler(
+            monitor: monitors.caddy, admin: setup.caddyAdmin(http),
+            onOutcome: { outcomes.continuation.yield($0) })
+        let state = setup.state(
+            submit: { caddy.submit($0) },
+            onStatusLine: { line in if readiness.isOpen { notifier.status(line) } })
+        let ports = PortWatchService(
+            monitor: monitors.ports, procfs: ProcFileSystem(), settings: setup.portWatchSettings,
+            onChange: { ports in
+                await state.portsChanged(ports)
+                readiness.scanned()
+            },
+            onWakeUpSource: { await state.wakeUpSourceChanged($0) })
+        let api = LocalAPIServer(
+            monitor: monitors.api, listener: setup.listener,
+            routes: LocalAPIRoutes(
+                state: state, log: log, about: setup.facts, monitors: monitors.all,
+                authorization: { await setup.authorization(state) }),
+            logger: setup.logger)
+        let watchdog = WatchdogService(
+            monitor: monitors.watchdog, watched: [monitors.ports, monitors.caddy, monitors.api],
+            limit: setup.configuration.daemon.stallLimit, timeout: notifier.watchdogTimeout, log: log,
+            ping: { notifier.watchdogPing() })
+
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for service in [ports, caddy, api, watchdog] as [any SupervisedService] {
+                let service = setup.withInjectedFault(service)
+                group.addTask { try await Self.supervise(service) }
+            }
+            group.addTask {
+                for await outcome in outcomes.stream {
+                    await state.caddyReported(outcome)
+                    readiness.attempted()
+                }
+            }
+            group.addTask {
+                await readiness.wait(atMost: Self.readinessPatience)
+                let status = await state.statusLine()
+                notifier.ready(status: status)
+                log.record(.daemonReady, level: .notice, "samd \(SamdVersion.current) is ready: \(status)")
+                try await Task.sleep(for: .seconds(86_400 * 3650), clock: .suspending)
+            }
+            group.addTask {
+                try await Self.obey(signals, setup: setup, state: state)
+                throw CancellationError()
+            }
+            defer {
+                group.cancelAll()
+                log.close()
+            }
+            // Not waitForAll(): that waits for every task before it passes the first error on.
+            do { while try await group.next() != nil {} } catch is CancellationError {}
+        }
+    }
+
+    /// READY comes by then even when ports cannot be read: status and health say what is wrong, a failed start would not.
+    private static let readinessPatience: Duration = .seconds(10)
+
+    /// A service that returns although nobody cancelled it is as broken as one that throws.
+    private static func supervise(_ service: any SupervisedService) async throws {
+        try await service.run()
+        if !Task.isCancelled { throw ServiceEnded(name: service.monitor.name) }
+    }
+
+    private static func obey(
+        _ signals: AsyncStream<DaemonSignal>, setup: DaemonSetup, state: DaemonState
+    ) async throws {
+        var configuration = setup.configuration
+        for await signal in signals {
+            switch signal {
+            case .reload:
+                setup.notifier.reloading()
+                if let new = setup.reload(over: configuration) {
+                    do {
+                        await state.reconfigure(
+                            new, credentials: try setup.credentials(user: new.routes.user))
+                        configuration = new
+                    } catch {
+                        setup.log.record(
+                            .configurationRefused, level: .error,
+                            "the new configuration is not used: \(error)")
+                    }
+                }
+                setup.notifier.ready(status: await state.statusLine())
+            case .stop(let name):
+                setup.notifier.stopping(status: "stopping on \(name); published URLs stay up in Caddy")
+                setup.log.record(
+                    .daemonStopping, level: .notice, "samd stops on \(name); published URLs stay up in Caddy",
+                    ["signal": name])
+                return
+            }
+        }
+    }
+
+    /// One monitor per service; falling ill and getting well again are events.
+    private struct Monitors {
+        let ports, caddy, api, watchdog: ServiceMonitor
+        var all: [ServiceMonitor] { [ports, caddy, api, watchdog] }
+
+        init(log: EventLog) {
+            let announcer = HealthAnnouncer(log: log)
+            ports = ServiceMonitor(name: "ports", onHealthChange: announcer.changed)
+            // The state reports Caddy's troubles itself, with the event kinds that name them.
+            caddy = ServiceMonitor(name: "caddy")
+            api = ServiceMonitor(name: "api", onHealthChange: announcer.changed)
+            watchdog = ServiceMonitor(name: "watchdog", onHealthChange: announcer.changed)
+        }
+    }
+}
+
+/// A service returned on its own.
+package struct ServiceEnded: Error, CustomStringConvertible {
+    let name: String
+    package var description: String { "service \(name) ended by itself; this is a defect of samd" }
+}
+
+/// Turns changes of health into events: each illness once with its reason, and the recovery from it.
+private final class HealthAnnouncer: Sendable {
+    private let log: EventLog
+    private let degraded = Mutex<Set<String>>([])
+
+    init(log: EventLog) { self.log = log }
+
+    @Sendable func changed(_ name: String, _ health: ServiceHealth) {
+        switch health {
+        case .degraded(let reason, let hint):
+            degraded.withLock { _ = $0.insert(name) }
+            log.record(
+                .serviceDegraded, level: .warning,
+                "service \(name): \(reason)\(hint.map { "; \($0)" } ?? "")",
+                ["service": name, "reason": reason, "hint": hint ?? ""])
+        case .ok(let detail):
+            guard degraded.withLock({ $0.remove(name) }) != nil else { return }
+            log.record(
+                .serviceRecovered, level: .notice, "service \(name) is well again: \(detail)",
+                ["service": name])
+        case .starting:
+            break
+        }
+    }
+}

@@ -1,0 +1,111 @@
+import FoundationEssentials
+import HTTPClient
+
+/// The command line's side of the local API.
+package struct LocalAPIClient: Sendable {
+    /// Why an answer is missing.
+    package enum Failure: Error, CustomStringConvertible {
+        /// Nobody answers on the socket.
+        case unreachable(socket: String, detail: String)
+        /// The daemon answered with a problem.
+        case problem(ProblemDetails)
+        /// The answer is not what this version understands.
+        case unintelligible(detail: String)
+
+        package var description: String {
+            switch self {
+            case .unreachable(let socket, let detail):
+                "samd does not answer on \(socket) (\(detail)); see `systemctl status samd`, or name another socket with --socket"
+            case .problem(let problem):
+                "\(problem.title): \(problem.detail)\(problem.hint.map { "; \($0)" } ?? "")"
+            case .unintelligible(let detail):
+                "samd gave an answer that this version of the command does not understand (\(detail)); are both of one version?"
+            }
+        }
+    }
+
+    private let http: HTTPClient
+    private let socket: String
+
+    package init(socket: String) {
+        self.socket = socket
+        http = HTTPClient()
+    }
+
+    /// Fetches a resource, as JSON text and decoded.
+    package func get<Value: Decodable>(_ path: String, as type: Value.Type) async throws(Failure) -> (
+        value: Value, json: String
+    ) {
+        let response: HTTPResponse
+        do {
+            response = try await http.send(request(path))
+        } catch {
+            throw .unreachable(socket: socket, detail: error.detail)
+        }
+        let data = Data(response.body)
+        guard response.head.status == 200 else { throw failure(status: response.head.status, data) }
+        do {
+            return (try JSONDecoder().decode(type, from: data), String(decoding: data, as: UTF8.self))
+        } catch {
+            throw .unintelligible(detail: "\(path): \(error)")
+        }
+    }
+
+    /// Follows the events after an id (nil: only new ones), calling `body` with each, until the daemon ends the stream.
+    package func events(
+        after id: UInt64?, _ body: (_ event: DaemonEvent, _ json: String) throws -> Void
+    ) async throws {
+        var request = request("/v1/events\(id.map { "?since=\($0)" } ?? "")")
+        // The daemon sends a sign of life every 15 s.
+        request.options.idleTimeout = EventStream.keepAlive * 3
+        let response: HTTPStreamingResponse
+        do {
+            response = try await http.stream(request)
+        } catch {
+            throw Failure.unreachable(socket: socket, detail: error.detail)
+        }
+        guard response.head.status == 200 else {
+            var bytes: [UInt8] = []
+            for try await chunk in response.body where bytes.count < 1 << 16 { bytes += chunk }
+            throw failure(status: response.head.status, Data(bytes))
+        }
+        var lines = LineBuffer()
+        for try await chunk in response.body {
+            for line in lines.append(chunk) where line.hasPrefix("data: ") {
+                let json = String(line.dropFirst(6))
+                guard let event = try? JSONDecoder().decode(DaemonEvent.self, from: Data(json.utf8)) else {
+                    continue
+                }
+                try body(event, json)
+            }
+        }
+    }
+
+    private func request(_ path: String) -> HTTPRequest {
+        HTTPRequest(method: "GET", url: "http://localhost\(path)", unixSocketPath: socket)
+    }
+
+    private func failure(status: Int, _ data: Data) -> Failure {
+        guard let problem = try? JSONDecoder().decode(ProblemDetails.self, from: data) else {
+            return .unintelligible(detail: "HTTP \(status)")
+        }
+        return .problem(problem)
+    }
+}
+
+/// Cuts a byte stream into lines; a line longer than `limitBytes` is dropped.
+struct LineBuffer {
+    static let limitBytes = 1 << 20
+    private var pending: [UInt8] = []
+
+    mutating func append(_ bytes: [UInt8]) -> [String] {
+        pending += bytes
+        var lines: [String] = []
+        while let end = pending.firstIndex(of: UInt8(ascii: "\n")) {
+            lines.append(String(decoding: pending[..<end], as: UTF8.self))
+            pending.removeSubrange(...end)
+        }
+        if pending.count > Self.limitBytes { pending.removeAll() }
+        return lines
+    }
+}

@@ -1,0 +1,163 @@
+import FoundationEssentials
+import Glibc
+import HTTPTypes
+import Hummingbird
+import Logging
+import NIOCore
+package import Supervision
+
+/// What a request knows beside itself: who sent it.
+struct LocalAPIContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    private let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
+    }
+
+    var maxUploadSize: Int { 64 * 1024 }
+
+    /// The process at the other end, read when it is asked for.
+    func peer() async -> Peer? {
+        guard let provider = channel as? any SocketOptionProvider else { return nil }
+        let credentials: EventLoopFuture<ucred> = provider.unsafeGetSocketOption(
+            level: .socket, name: .init(rawValue: SO_PEERCRED))
+        return try? await Peer(credentials.get())
+    }
+}
+
+/// The paths of the local API and what answers them.
+package struct LocalAPIRoutes: Sendable {
+    private let state: DaemonState
+    private let log: EventLog
+    private let about: DaemonFacts
+    private let monitors: [ServiceMonitor]
+    private let authorization: @Sendable () async -> PeerAuthorization
+
+    package init(
+        state: DaemonState, log: EventLog, about: DaemonFacts, monitors: [ServiceMonitor],
+        authorization: @escaping @Sendable () async -> PeerAuthorization
+    ) {
+        self.state = state
+        self.log = log
+        self.about = about
+        self.monitors = monitors
+        self.authorization = authorization
+    }
+
+    func router() -> Router<LocalAPIContext> {
+        let router = Router(context: LocalAPIContext.self)
+        router.add(middleware: ProblemMiddleware())
+        router.get("/v1/status") { _, _ in try Self.answer(await status()) }
+        router.get("/v1/ports") { _, _ in try Self.answer(await state.portList()) }
+        router.get("/v1/events") { request, _ in try events(request) }
+        router.get("/v1/password") { _, context in
+            if let refusal = await authorization().refusal(of: context.peer(), right: .change) {
+                throw refusal
+            }
+            return try Self.answer(await state.password())
+        }
+        return router
+    }
+
+    private func status() async -> StatusReport {
+        let services = monitors.map { StatusReport.Service($0.snapshot()) }
+        let isDegraded = services.contains { $0.health == "degraded" }
+        return StatusReport(
+            version: SamdVersion.current, state: isDegraded ? "degraded" : "ready", pid: about.pid,
+            startedAt: about.startedAt, bootID: about.bootID, vm: await state.vm(),
+            wakeUp: await state.wakeUpReport(),
+            services: services, ports: await state.counts())
+    }
+
+    /// Server-sent events (WHATWG HTML §9.2). A comment every 15 s shows that the connection lives and finds out when it does not.
+    private func events(_ request: Request) throws -> Response {
+        let since = try resumePoint(request)
+        guard let events = log.follow(after: since) else {
+            throw ProblemDetails(
+                "too-many-followers", status: 503, title: "Too many followers",
+                detail: "\(EventLog.maximumFollowers) clients follow the events already",
+                hint: "end one of them")
+        }
+        let body = ResponseBody { writer in
+            try await writer.write(ByteBuffer(string: ": samd \(SamdVersion.current)\n\n"))
+            try await EventStream.write(events, to: &writer)
+            try await writer.finish(nil)
+        }
+        return Response(
+            status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"], body: body)
+    }
+
+    private func resumePoint(_ request: Request) throws -> UInt64? {
+        let lastEventID = HTTPField.Name("Last-Event-ID").flatMap { request.headers[$0] }
+        guard let text = lastEventID ?? request.uri.queryParameters["since"].map(String.init) else {
+            return nil
+        }
+        guard let id = UInt64(text) else {
+            throw ProblemDetails(
+                "bad-request", status: 400, title: "Not an event id",
+                detail: "\"\(text.prefix(40))\" is no event id",
+                hint: "give the id of the last event you saw, or 0 for all that are kept")
+        }
+        return id
+    }
+
+    static func answer(_ value: some Encodable, status: HTTPResponse.Status = .ok) throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Response(
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(value))))
+    }
+
+    static func answer(_ problem: ProblemDetails) -> Response {
+        let body = (try? JSONEncoder().encode(problem)) ?? Data()
+        return Response(
+            status: HTTPResponse.Status(code: problem.status),
+            headers: [.contentType: "application/problem+json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+    }
+}
+
+/// Turns every error, the router's own included, into problem+json.
+private struct ProblemMiddleware: RouterMiddleware {
+    func handle(
+        _ request: Request, context: LocalAPIContext,
+        next: (Request, LocalAPIContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as HTTPError {
+            return LocalAPIRoutes.answer(Self.problem(error.status, request))
+        }
+    }
+
+    private static func problem(_ status: HTTPResponse.Status, _ request: Request) -> ProblemDetails {
+        switch status {
+        case .notFound:
+            ProblemDetails(
+                "not-found", status: 404, title: "No such resource",
+                detail: "\(request.method) \(request.uri.path.prefix(200)) is not part of this API",
+                hint: "GET /v1/status, /v1/ports, /v1/events, /v1/password")
+        default:
+            ProblemDetails(
+                "bad-request", status: status.code, title: status.reasonPhrase,
+                detail: "\(request.method) \(request.uri.path.prefix(200)) was not understood")
+        }
+    }
+}
+
+extension StatusReport.Service {
+    init(_ report: ServiceReport) {
+        let age = report.sinceProgress
+        let seconds =
+            Double(age.components.seconds) + Double(age.components.attoseconds / 1_000_000_000_000_000) / 1000
+        self.init(name: report.name, health: "", detail: "", hint: nil, sinceProgressSeconds: seconds)
+        switch report.health {
+        case .starting: (health, detail) = ("starting", "first round under way")
+        case .ok(let text): (health, detail) = ("ok", text)
+        case .degraded(let reason, let advice): (health, detail, hint) = ("degraded", reason, advice)
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import CaddyConfig
+
+/// What decides whether a listening port is published and under which name; plain values, no look-ups.
+package struct RoutingPolicy: Sendable, Equatable {
+    /// Whose listeners are offered.
+    package enum Owners: Sendable, Equatable {
+        /// Every login user: uid 1000 to 59999 (Debian policy 9.2.2).
+        case loginUsers
+        /// These user ids; `names` is how the configuration spells them.
+        case listed(uids: Set<UInt32>, names: [String])
+
+        func contains(_ uid: UInt32) -> Bool {
+            switch self {
+            case .loginUsers: (1000...59999).contains(uid)
+            case .listed(let uids, _): uids.contains(uid)
+            }
+        }
+    }
+
+    package var owners = Owners.loginUsers
+    package var min: UInt16 = 1024
+    package var ignore: Set<UInt16> = []
+    package var deny: Set<UInt16> = Set(Configuration.Ports.defaultDeny)
+    package var allowEphemeral: Set<UInt16> = []
+    /// The kernel's range for outgoing connections (ip_local_port_range).
+    package var ephemeral: ClosedRange<UInt16> = 32768...60999
+    /// Ports that Caddy itself listens on for samd: publishing them would make a loop.
+    package var reserved: Set<UInt16> = []
+    package var limit = 100
+    package var pattern = "{port}--{vm}.{domain}"
+    package var vm = "vm"
+    package var domain = "localhost"
+    /// How URLs begin and which port they name, if any.
+    package var scheme = "http"
+    package var urlPort: UInt16?
+
+    package init() {}
+
+    /// The host name under which a port is published.
+    package func host(for port: UInt16) -> String {
+        HostName.expand(pattern, port: String(port), vm: vm, domain: domain)
+    }
+
+    /// The URL of a host name.
+    package func url(for host: String) -> String {
+        let suffix = urlPort.map { ":\($0)" } ?? ""
+        return "\(scheme)://\(host)\(suffix)/"
+    }
+}
+
+extension RoutingPolicy {
+    /// The policy that a configuration asks for on this machine.
+    ///
+    /// - Parameters:
+    ///   - hostName: this machine's host name, used where `routes.vm` is empty.
+    ///   - ephemeral: the kernel's ephemeral range.
+    ///   - userID: looks a login name up; nil when there is no such user (yet).
+    package init(
+        _ configuration: Configuration, hostName: String, ephemeral: ClosedRange<UInt16>,
+        userID: (String) -> UInt32?
+    ) {
+        self.init()
+        let owners = configuration.workspace.owners
+        if !owners.isEmpty {
+            let uids = owners.compactMap { owner -> UInt32? in
+                switch owner {
+                case .uid(let uid): uid
+                case .name(let name): userID(name)
+                }
+            }
+            self.owners = .listed(uids: Set(uids), names: owners.map(\.description))
+        }
+        min = configuration.ports.min
+        ignore = Set(configuration.ports.ignore)
+        deny = Set(configuration.ports.deny)
+        allowEphemeral = Set(configuration.ports.allowEphemeral)
+        self.ephemeral = ephemeral
+        limit = configuration.ports.limit
+        reserved = Set(configuration.caddy.listen.map(\.port))
+        if case .tcp(_, let port) = configuration.caddy.admin { reserved.insert(port) }
+        pattern = configuration.routes.pattern
+        domain = configuration.routes.domain
+        vm = configuration.routes.vm.isEmpty ? Self.label(from: hostName) : configuration.routes.vm
+        if configuration.caddy.behindProxy {
+            scheme = "https"
+        } else {
+            urlPort = configuration.caddy.listen.first.map(\.port).flatMap { $0 == 80 ? nil : $0 }
+        }
+    }
+
+    /// A host name's first label with everything that may not stand in one replaced by hyphens.
+    static func label(from hostName: String) -> String {
+        let first = hostName.lowercased().prefix { $0 != "." }.prefix(63)
+        let cleaned = first.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "-" }
+        let label = String(cleaned.drop { $0 == "-" }.reversed().drop { $0 == "-" }.reversed())
+        return label.isEmpty ? "vm" : label
+    }
+}

@@ -1,0 +1,19 @@
+import ArgumentParser
+import SamdCore
+
+/// `samd`: the daemon (`samd run`) and its command line.
+@main
+struct Samd: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "samd",
+        abstract: "Publishes what listens on this machine, and says what it does.",
+        discussion: """
+            The daemon is `samd run`, started by systemd. Every other command asks the daemon on its local socket; each \
+            takes --json.
+            """,
+        version: SamdVersion.current,
+        subcommands: [
+            RunCommand.self, StatusCommand.self, PortsCommand.self, EventsCommand.self, PasswordCommand.self,
+            DoctorCommand.self, ConfigCommand.self,
+        ])
+}

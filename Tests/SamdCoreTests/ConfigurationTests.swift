@@ -1,0 +1,196 @@
+import CaddyConfig
+import Testing
+
+@testable import SamdCore
+
+@Suite struct ConfigurationTests {
+    private func problems(_ text: String) -> [String] {
+        do {
+            _ = try Configuration.parse(text, file: "samd.toml")
+            return []
+        } catch {
+            return error.description.split(separator: "\n").map(String.init)
+        }
+    }
+
+    @Test func `an empty file gives the defaults`() throws {
+        #expect(try Configuration.parse("", file: "samd.toml") == Configuration())
+    }
+
+    @Test func `every section and key is read`() throws {
+        let text = """
+            [daemon]
+            state_dir = "/s"
+            runtime_dir = "/r"
+            socket = "/r/s.sock"
+            stall_limit = "5s"
+            log_level = "debug"
+            [workspace]
+            owners = ["dev", 1001]
+            [ports]
+            min = 2000
+            ignore = [8000]
+            deny = []
+            allow_ephemeral = [40000]
+            limit = 7
+            events = "polling"
+            tracefs = "/t"
+            tracefs_instance = "other"
+            [routes]
+            domain = "vm.example.com"
+            vm = "vm1"
+            pattern = "{port}.{vm}.{domain}"
+            user = "ann"
+            [caddy]
+            admin = "127.0.0.1:2020"
+            listen = ["[::1]:81", ":82"]
+            behind_proxy = true
+            """
+        var expected = Configuration()
+        expected.daemon = .init(
+            stateDirectory: "/s", runtimeDirectory: "/r", socket: "/r/s.sock", stallLimit: .seconds(5),
+            logLevel: .debug)
+        expected.workspace.owners = [.name("dev"), .uid(1001)]
+        expected.ports = .init(
+            min: 2000, ignore: [8000], deny: [], allowEphemeral: [40000], limit: 7, events: .polling,
+            tracefs: "/t",
+            tracefsInstance: "other")
+        expected.routes = .init(
+            domain: "vm.example.com", vm: "vm1", pattern: "{port}.{vm}.{domain}", user: "ann")
+        expected.caddy = .init(
+            admin: .tcp(host: "127.0.0.1", port: 2020),
+            listen: [ListenAddress(host: "::1", port: 81), ListenAddress(host: "", port: 82)],
+            behindProxy: true)
+        #expect(try Configuration.parse(text, file: "samd.toml") == expected)
+        let keys = text.split(separator: "\n").filter { $0.contains(" = ") }
+        #expect(
+            keys.count == ConfigurationSchema.settings.count,
+            "a setting was added that this test does not read")
+    }
+
+    @Test func `an unknown key is refused with its line and what was probably meant`() {
+        #expect(
+            problems("[routes]\n\ndomian = \"x.y\"\n") == [
+                "samd.toml:3: routes.domian: is no setting of samd; write routes.domain, if that was meant"
+            ])
+        #expect(
+            problems("[ports]\nverbose = true\n")[0].hasPrefix(
+                "samd.toml:2: ports.verbose: is no setting of samd; write one of the keys of [ports]: min, ignore"
+            ))
+        #expect(
+            problems("[backups]\nx = 1\n")[0].contains(
+                "samd.toml:2: backups.x: is no setting of samd; write keys under one of [daemon], [workspace]"
+            ))
+        #expect(
+            problems("ports = 3\n")[0].contains(
+                "samd.toml:1: ports: is a section and does not take the number 3"))
+    }
+
+    @Test(arguments: [
+        (
+            "[ports]\nmin = \"high\"",
+            "samd.toml:2: ports.min: does not take the string \"high\"; write a port number from 1 to 65535"
+        ),
+        (
+            "[ports]\nmin = 0",
+            "samd.toml:2: ports.min: does not take the number 0; write a port number from 1 to 65535"
+        ),
+        (
+            "[ports]\nlimit = 1.5",
+            "samd.toml:2: ports.limit: does not take the number 1.5; write a number from 1 to 1000"
+        ),
+        (
+            "[ports]\nevents = \"sometimes\"",
+            "samd.toml:2: ports.events: does not take the string \"sometimes\"; write one of \"auto\", \"polling\""
+        ),
+        (
+            "[caddy]\nbehind_proxy = 1",
+            "samd.toml:2: caddy.behind_proxy: does not take the number 1; write true or false"
+        ),
+        (
+            "# a comment\n[daemon]\nstall_limit = \"20\"",
+            "samd.toml:3: daemon.stall_limit: does not take the string \"20\"; write a duration from 3s to 10m with its unit (ms, s, m, h, d), for example \"15m\""
+        ),
+        (
+            "[daemon]\nstate_dir = \"relative\"",
+            "samd.toml:2: daemon.state_dir: does not take the string \"relative\"; write an absolute path, for example \"/var/lib/samd\""
+        ),
+    ])
+    func `a wrong type or value is refused with the accepted form`(text: String, message: String) {
+        #expect(problems(text) == [message])
+    }
+
+    @Test func `clear text is refused where others could read the password`() throws {
+        let found = problems("[caddy]\nlisten = [\"127.0.0.1:8080\", \"0.0.0.0:8080\"]\n")
+        #expect(found.count == 1)
+        #expect(found[0].hasPrefix("samd.toml:2: caddy.listen: 0.0.0.0:8080 is reachable from outside"))
+        #expect(found[0].contains("behind_proxy = true"))
+        #expect(problems("[caddy]\nlisten = [\"0.0.0.0:8080\"]\nbehind_proxy = true\n").isEmpty)
+        #expect(problems("[caddy]\nlisten = []\n")[0].contains("is empty, so no URL would ever answer"))
+    }
+
+    @Test func `every problem is told at once, in the order of the file`() {
+        let found = problems("[ports]\nmin = 0\nlimt = 3\n[daemon]\nlog_level = \"loud\"\n")
+        #expect(found.map { $0.prefix(12) } == ["samd.toml:2:", "samd.toml:3:", "samd.toml:5:"])
+    }
+
+    @Test func `a syntax error has its line`() {
+        #expect(problems("[ports]\nmin = = 3\n")[0].hasPrefix("samd.toml:2: not valid TOML: "))
+    }
+
+    @Test func `lines are found behind multi-line lists and strings`() {
+        let lines = ConfigurationLines(
+            "[ports]\nignore = [\n  8000, # ]\n  8001,\n]\nmin = 1\n[routes]\nvm = \"\"\"\nmin = 2\n\"\"\"\nuser = 'x'\n"
+        )
+        #expect(lines.line(of: "ports.min") == 6)
+        #expect(lines.line(of: "routes.user") == 11)
+        #expect(lines.line(of: "ports.unheard.of") == 1)
+    }
+
+    @Test func `a file that is missing means the defaults only where none was asked for`() throws {
+        let path = "/nonexistent/samd.toml"
+        #expect(try Configuration.load(path: path, mayBeMissing: true) == Configuration())
+        #expect(throws: ConfigurationError.self) { try Configuration.load(path: path, mayBeMissing: false) }
+    }
+
+    @Test func `the template is a valid file and names every key`() throws {
+        let template = ConfigurationReference.template
+        #expect(try Configuration.parse(template, file: "samd.toml") == Configuration())
+        let active = template.split(separator: "\n", omittingEmptySubsequences: false)
+            .map { $0.hasPrefix("# ") && $0.contains(" = ") ? String($0.dropFirst(2)) : String($0) }
+            .joined(separator: "\n")
+        #expect(
+            try Configuration.parse(active, file: "samd.toml") == Configuration(),
+            "defaults must be accepted values")
+    }
+
+    @Test func `keys that only count at a restart are named`() {
+        var new = Configuration()
+        new.daemon.socket = "/x"
+        new.routes.domain = "example.com"
+        #expect(ConfigurationSchema.keysThatNeedRestart(from: Configuration(), to: new) == ["daemon.socket"])
+    }
+
+    @Test(arguments: [
+        ("{port}--{vm}.{domain}", true), ("{port}.{vm}.{domain}", true), ("x{port}.{domain}", false),
+        ("{port}.{domain}", false), ("{port}{port}--{vm}.{domain}", false), ("{port}_{vm}.{domain}", false),
+    ])
+    func `a host pattern is taken only when it makes valid names`(pattern: String, isValid: Bool) {
+        #expect(HostName.isPattern(pattern) == isValid)
+    }
+
+    @Test(arguments: [
+        ("250ms", Duration.milliseconds(250)), ("20s", .seconds(20)), ("15m", .seconds(900)),
+        ("2h", .seconds(7200)),
+        ("7d", .seconds(604_800)),
+    ])
+    func `durations are read and written`(text: String, duration: Duration) {
+        #expect(DurationText.parse(text) == duration)
+        #expect(DurationText.render(duration) == text)
+    }
+
+    @Test(arguments: ["", "s", "5", "-1s", "5 s", "1h30m", "99999999999999999999d", "٣s"])
+    func `what is no duration is not read`(text: String) {
+        #expect(DurationText.parse(text) == nil)
+    }
+}

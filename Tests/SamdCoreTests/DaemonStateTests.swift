@@ -1,0 +1,134 @@
+import CaddyConfig
+import FoundationEssentials
+import PortWatcher
+import ProcFS
+import Synchronization
+import Testing
+
+@testable import SamdCore
+
+/// The state of a daemon with everything around it recorded.
+final class StateFixture: Sendable {
+    struct Users: UserDatabase {
+        func uid(of name: String) -> UInt32? { name == "dev" ? 1000 : nil }
+        func name(of uid: UInt32) -> String? { uid == 1000 ? "dev" : uid == 0 ? "root" : nil }
+    }
+
+    let log = quietLog()
+    let state: DaemonState
+    private let recorded: Recorded
+
+    private final class Recorded: Sendable {
+        let documents = Mutex<[CaddyDocument]>([])
+        let statusLines = Mutex<[String]>([])
+    }
+
+    var documents: [CaddyDocument] { recorded.documents.withLock { $0 } }
+    var statusLines: [String] { recorded.statusLines.withLock { $0 } }
+    var events: [DaemonEvent] { log.events(after: 0) }
+
+    init(_ configuration: Configuration = Configuration(), remembered: [PortSightings.Sighting] = []) {
+        let recorded = Recorded()
+        self.recorded = recorded
+        state = DaemonState(
+            configuration: configuration,
+            credentials: WebCredentials(user: "dev", password: "secret", passwordHash: "hash"),
+            hostName: "vm1",
+            ephemeral: 32768...60999, log: log, users: Users(),
+            sightings: PortSightings(
+                remembered: remembered, now: { Date(timeIntervalSince1970: 0) }, save: { _ in }),
+            submit: { document in recorded.documents.withLock { $0.append(document) } },
+            onStatusLine: { line in recorded.statusLines.withLock { $0.append(line) } })
+    }
+}
+
+@Suite struct DaemonStateTests {
+    private let fixture = StateFixture()
+    private var state: DaemonState { fixture.state }
+
+    private func apply() async throws {
+        let document = try #require(fixture.documents.last)
+        await state.caddyReported(.applied(document, changed: true, took: .milliseconds(1)))
+    }
+
+    private let unreachable = ReconcileOutcome.unreachable(
+        CaddyError(operation: "GET", kind: .unreachable, detail: "no such file", hint: "start Caddy"))
+
+    @Test func `before the first scan nothing is written, so nothing is withdrawn after a restart`() async {
+        await state.reconfigure(
+            Configuration(), credentials: WebCredentials(user: "u", password: "p", passwordHash: "h"))
+        #expect(fixture.documents.isEmpty)
+        await state.portsChanged([])
+        #expect(fixture.documents.count == 1, "an empty set of ports is a real answer")
+    }
+
+    @Test func `a port is pending until Caddy has its route, and published then`() async throws {
+        await state.portsChanged([listener(3000)])
+        #expect(await state.portList().ports.map(\.state) == ["pending"])
+        #expect(fixture.events.isEmpty)
+        try await apply()
+        let port = try #require(await state.portList().ports.first)
+        #expect(
+            port.state == "published" && port.url == "http://3000--vm1.localhost:8080/"
+                && port.auth == "basic")
+        #expect(port.owner == .init(uid: 1000, user: "dev") && port.since == "1970-01-01T00:00:00.000Z")
+        #expect(fixture.events.map(\.type) == ["port.published"])
+        #expect(fixture.events.first?.data["host"] == "3000--vm1.localhost")
+    }
+
+    @Test func `a port that goes is withdrawn once Caddy dropped it`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        await state.portsChanged([])
+        try await apply()
+        #expect(await state.portList().ports.isEmpty)
+        #expect(fixture.events.map(\.type) == ["port.published", "port.withdrawn"])
+    }
+
+    @Test func `Caddy away is told once, seen in the status line, and over when it answers`() async throws {
+        await state.portsChanged([listener(3000)])
+        await state.caddyReported(unreachable)
+        await state.caddyReported(unreachable)
+        #expect(fixture.events.map(\.type) == ["caddy.unreachable"])
+        #expect(await state.statusLine().contains("1 waiting for Caddy"))
+        #expect(await state.statusLine().contains("Caddy does not answer on unix//run/caddy/admin.sock"))
+        #expect(await state.portList().ports.first?.reason?.contains("does not answer") == true)
+        try await apply()
+        #expect(fixture.events.map(\.type) == ["caddy.unreachable", "caddy.reachable", "port.published"])
+        #expect(await state.statusLine() == "1 published, 0 refused")
+        #expect(fixture.statusLines.last == "1 published, 0 refused")
+    }
+
+    @Test
+    func `a refusal is an event for the workspace's own ports, once, and none for random or foreign ones`()
+        async
+    {
+        await state.portsChanged([listener(5432), listener(40000), listener(22, uid: 0)])
+        await state.portsChanged([listener(5432), listener(40000), listener(22, uid: 0), listener(3000)])
+        #expect(fixture.events.map { "\($0.type) \($0.data["port"] ?? "")" } == ["port.refused 5432"])
+        #expect(await state.counts() == .init(published: 0, pending: 1, refused: 3))
+    }
+
+    @Test func `a new configuration renames routes at once`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        var configuration = Configuration()
+        configuration.routes.domain = "example.com"
+        await state.reconfigure(
+            configuration, credentials: WebCredentials(user: "u", password: "p", passwordHash: "h2"))
+        #expect(fixture.documents.last?.routes.first?.hosts == ["3000--vm1.example.com"])
+        #expect(fixture.documents.last?.account.passwordHash == "h2")
+        try await apply()
+        #expect(fixture.events.map(\.type) == ["port.published", "port.withdrawn", "port.published"])
+    }
+
+    @Test func `first sightings survive a restart of the daemon and go with the port`() async throws {
+        let saved = PortSightings.Sighting(port: listener(3000).identity, since: "2026-01-01T00:00:00.000Z")
+        let fixture = StateFixture(remembered: [saved])
+        await fixture.state.portsChanged([listener(3000)])
+        #expect(await fixture.state.portList().ports.first?.since == saved.since)
+        await fixture.state.portsChanged([])
+        await fixture.state.portsChanged([listener(3000)])
+        #expect(await fixture.state.portList().ports.first?.since == "1970-01-01T00:00:00.000Z")
+    }
+}

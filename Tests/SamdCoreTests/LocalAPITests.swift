@@ -1,0 +1,142 @@
+import Glibc
+import HTTPClient
+import Logging
+import Subprocess
+import Supervision
+import Synchronization
+import Testing
+
+@testable import SamdCore
+
+/// The local API, served on a real socket in a temporary folder.
+@Suite struct LocalAPITests {
+    private let folder = TemporaryFolder()
+    private let fixture = StateFixture()
+    private var socket: String { "\(folder.path)/samd.sock" }
+
+    /// Runs `body` against a server that is ended afterwards.
+    private func serving(
+        listener: LocalAPIServer.Listener? = nil, mayChange: Bool = true,
+        _ body: (LocalAPIClient) async throws -> Void
+    ) async throws {
+        let monitor = ServiceMonitor(name: "api")
+        let facts = DaemonFacts(pid: 42, startedAt: "t", bootID: "b", hostName: "vm1")
+        let routes = LocalAPIRoutes(
+            state: fixture.state, log: fixture.log, about: facts, monitors: [monitor],
+            authorization: {
+                PeerAuthorization(isWorkspaceOwner: { _ in mayChange }, isInGroup: { _, _ in false })
+            })
+        let server = LocalAPIServer(
+            monitor: monitor, listener: listener ?? .path(socket), routes: routes,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let started = AsyncStream.makeStream(of: Void.self)
+        let task = Task {
+            defer { started.continuation.finish() }
+            try await server.run()
+        }
+        defer { task.cancel() }
+        // The socket takes connections from the moment of listen(2), so asking is waiting.
+        while access(socket, F_OK) != 0 { await Task.yield() }
+        try await body(LocalAPIClient(socket: socket))
+        task.cancel()
+        for await _ in started.stream {}
+        _ = try? await task.value
+    }
+
+    @Test func `status, ports and password are answered`() async throws {
+        try await serving { client in
+            await fixture.state.portsChanged([listener(3000)])
+            let status = try await client.get("/v1/status", as: StatusReport.self).value
+            #expect(status.pid == 42 && status.vm == "vm1" && status.ports.pending == 1)
+            #expect(status.services.map(\.name) == ["api"])
+            let list = try await client.get("/v1/ports", as: PortList.self).value
+            #expect(list.ports.map(\.port) == [3000])
+            let password = try await client.get("/v1/password", as: PasswordReport.self).value
+            #expect(password == PasswordReport(user: "dev", password: "secret"))
+        }
+    }
+
+    @Test(.enabled(if: geteuid() == 0, "takes another uid, which needs root"))
+    func `the password is for those who may change things`() async throws {
+        chmod(folder.path, 0o711)
+        try await serving(mayChange: false) { _ in
+            // The peer's credentials are those at connect(2): a child with another uid asks over its own connection.
+            let answer = try await OtherUser.get("/v1/password", socket: socket, uid: 65_534)
+            #expect(answer.contains("403") && answer.contains("urn:samd:problem:forbidden"))
+            #expect(!answer.contains("secret"))
+        }
+    }
+
+    @Test func `an unknown path is a problem with the paths there are`() async throws {
+        try await serving { client in
+            await #expect(throws: LocalAPIClient.Failure.self) {
+                _ = try await client.get("/v1/nothing", as: PortList.self)
+            }
+            do {
+                _ = try await client.get("/v1/nothing", as: PortList.self)
+            } catch LocalAPIClient.Failure.problem(let problem) {
+                #expect(problem.status == 404 && problem.type == "urn:samd:problem:not-found")
+                #expect(problem.hint?.contains("/v1/ports") == true)
+            }
+        }
+    }
+
+    @Test func `a socket where nobody answers says what to do`() async throws {
+        do {
+            _ = try await LocalAPIClient(socket: "\(folder.path)/none").get(
+                "/v1/status", as: StatusReport.self)
+            Issue.record("somebody answered")
+        } catch {
+            #expect(error.description.contains("systemctl status samd"))
+        }
+    }
+
+    @Test func `events are followed, resumed after an id, and a bad id is a problem`() async throws {
+        fixture.log.record(.portPublished, "one")
+        fixture.log.record(.portPublished, "two")
+        let first = try #require(fixture.events.first)
+        try await serving { client in
+            var seen: [String] = []
+            try await client.events(after: first.id) { event, _ in
+                seen.append(event.message)
+                if event.message == "two" { fixture.log.record(.portWithdrawn, "three") }
+                if event.message == "three" { fixture.log.close() }
+            }
+            #expect(seen == ["two", "three"])
+            await #expect(throws: LocalAPIClient.Failure.self) {
+                _ = try await client.get("/v1/events?since=yesterday", as: PortList.self)
+            }
+        }
+    }
+
+    @Test func `an inherited socket serves as well`() async throws {
+        let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socket.utf8) }
+        let bound = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, .init(__sockaddr__: $0), socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        #expect(bound == 0 && listen(descriptor, 8) == 0)
+        try await serving(listener: .inherited(descriptor: descriptor)) { client in
+            let status = try await client.get("/v1/status", as: StatusReport.self).value
+            #expect(status.pid == 42)
+        }
+        #expect(access(socket, F_OK) == 0, "systemd's socket stays when samd stops")
+    }
+}
+
+/// A request in the name of another user, made by a curl that changed its uid.
+private enum OtherUser {
+    static func get(_ path: String, socket: String, uid: UInt32) async throws -> String {
+        let result = try await Subprocess.run(
+            .name("setpriv"),
+            arguments: [
+                "--reuid", "\(uid)", "--clear-groups", "curl", "--silent", "--include", "--max-time", "20",
+                "--unix-socket", socket, "http://localhost\(path)",
+            ], output: .string(limit: 1 << 16))
+        return result.standardOutput
+    }
+}

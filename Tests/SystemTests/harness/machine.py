@@ -1,0 +1,340 @@
+"""Throw-away machines: a booted systemd with its own network, cgroup and files, gone at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from harness import leftovers, naming, polling
+from harness.rootfs import ensure_rootfs
+
+T = TypeVar("T")
+Command = str | Sequence[str]
+
+BOOT_TIMEOUT_SECONDS = 60.0
+STOP_TIMEOUT_SECONDS = 20.0
+COMMAND_TIMEOUT_SECONDS = 60.0
+OVERLAY_SIZE = "2g"
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "TERM": "dumb",
+}
+# Beside what containers are usually given: tracefs instances, and entering a process's network namespace.
+_NSPAWN_OPTIONS = (
+    "--quiet",
+    "--register=no",
+    "--keep-unit",
+    "--resolv-conf=off",
+    "--timezone=off",
+    "--console=pipe",
+    "--capability=all",
+    "--system-call-filter=bpf @known",
+)
+_SIGRTMIN = 34
+_POWER_OFF = _SIGRTMIN + 4
+
+
+class CommandFailed(AssertionError):
+    """A command in a machine ended with another status than zero."""
+
+    def __init__(self, result: subprocess.CompletedProcess[str]) -> None:
+        self.result = result
+        super().__init__(
+            f"exit {result.returncode}: {shlex.join(result.args)}\n"
+            f"--- stdout\n{result.stdout[-4000:]}\n--- stderr\n{result.stderr[-4000:]}"
+        )
+
+
+class RunningCommand:
+    """A command that runs in a machine beside the test."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._nsenter = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+
+    def read_line(self) -> str:
+        """The next line of its output, without the line's end; blocks until there is one."""
+        assert self._nsenter.stdout is not None
+        return self._nsenter.stdout.readline().rstrip("\n")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> str:
+        """Ends the command, if it has not ended, and returns the rest of its output."""
+        # nsenter passes no signal on, and it must be the one to reap its child: a zombie whose parent is
+        # elsewhere keeps the machine's pid namespace, and so its shutdown, waiting.
+        children = Path(f"/proc/{self._nsenter.pid}/task/{self._nsenter.pid}/children")
+        while self._nsenter.poll() is None:
+            for child in children.read_text().split():
+                os.kill(int(child), how)
+                return self._nsenter.communicate(timeout=COMMAND_TIMEOUT_SECONDS)[0]
+            time.sleep(polling.INTERVAL_SECONDS)
+        return self._nsenter.communicate()[0]
+
+
+class Machine:
+    """A booted Debian 12. Use it as a context manager; everything it made on the host goes with it."""
+
+    def __init__(self, binds: Mapping[Path, str] | None = None) -> None:
+        """`binds` maps files of the host to the places where the machine finds them, read-only."""
+        self.name = naming.new_name()
+        self.trace_instance = self.name
+        self._directory = leftovers.RUN_DIRECTORY / self.name
+        self._binds = dict(binds or {})
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._init_pid = 0
+        self._started: list[RunningCommand] = []
+
+    # Life
+
+    def __enter__(self) -> Machine:
+        try:
+            self._make_file_system()
+            self._boot()
+        except BaseException:
+            leftovers.remove(self.name)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._power_off()
+        finally:
+            leftovers.remove(self.name)
+
+    def power_off(self) -> int:
+        """Shuts down in the orderly way and returns nspawn's status: 0 for powered off, 133 for rebooted."""
+        return self._power_off()
+
+    @property
+    def root(self) -> Path:
+        """The machine's files, as the host sees them."""
+        return self._directory / "root"
+
+    @property
+    def init_pid(self) -> int:
+        """The machine's pid 1, as the host numbers it."""
+        return self._init_pid
+
+    # Commands
+
+    def run(
+        self,
+        command: Command,
+        check: bool = True,
+        user: str | None = None,
+        input: str | None = None,
+        timeout: float = COMMAND_TIMEOUT_SECONDS,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in the machine; a string goes through its shell. Costs about 15 ms."""
+        arguments = self._inside(command, user, environment)
+        result = subprocess.run(
+            arguments,
+            input=input,
+            stdin=None if input is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+        )
+        result.args = _as_arguments(command)
+        if check and result.returncode != 0:
+            raise CommandFailed(result)
+        return result
+
+    def output(self, command: Command, **options: Any) -> str:
+        """What a successful command printed, without the white space around it."""
+        return self.run(command, **options).stdout.strip()
+
+    def start(self, command: Command, user: str | None = None) -> RunningCommand:
+        """Starts a command in the machine and lets it run, at the longest until the machine ends."""
+        running = RunningCommand(self._inside(command, user, None))
+        self._started.append(running)
+        return running
+
+    def put_file(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
+        """Writes a file of root's into the machine, with the directories above it."""
+        data = content.encode() if isinstance(content, str) else content
+        place = Path(f"/proc/{self._init_pid}/root") / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as temporary:
+            temporary.write(data)
+            os.fchmod(temporary.fileno(), mode)
+        os.rename(temporary.name, place)
+
+    def read_file(self, path: str) -> str:
+        """The content of a file in the machine."""
+        return self.run(["cat", path]).stdout
+
+    def install_deb(self, package: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Installs a package without the network, keeping configuration files that are already there."""
+        place = f"/var/cache/{package.name}"
+        self.put_file(place, package.read_bytes())
+        return self.run(["dpkg", "--install", "--force-confold", place], check=check)
+
+    # Systemd
+
+    def show(self, unit: str, *properties: str) -> dict[str, str]:
+        """Properties of a unit as systemd tells them."""
+        lines = self.output(["systemctl", "show", unit, *(f"--property={name}" for name in properties)])
+        return dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
+
+    def journal(self, unit: str, **fields: str) -> list[dict[str, Any]]:
+        """The unit's journal entries of this boot, oldest first, that have all the given fields."""
+        self.run(["journalctl", "--sync"])
+        matches = [f"{name}={value}" for name, value in fields.items()]
+        lines = self.run(
+            ["journalctl", "--output=json", "--all", f"_SYSTEMD_UNIT={unit}.service", *matches]
+        ).stdout
+        return [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+
+    def wait_for(self, condition: Callable[[], T], what: str, timeout: float = 10.0, unit: str = "samd") -> T:
+        """Waits for a condition; the failure's text has the unit's status and the end of its journal."""
+        return polling.wait_for(condition, what, timeout, lambda: self.describe(unit))
+
+    def describe(self, unit: str = "samd") -> str:
+        """The unit's status and the end of its journal, for a failure's text."""
+        status = self.run(["systemctl", "status", "--no-pager", "--lines=0", unit], check=False).stdout
+        journal = self.run(["journalctl", "--no-pager", "--lines=40", f"--unit={unit}"], check=False).stdout
+        return f"--- systemctl status {unit}\n{status}\n--- journal of {unit}\n{journal}"
+
+    # Parts
+
+    def _make_file_system(self) -> None:
+        lower = ensure_rootfs()
+        self._directory.mkdir(parents=True)
+        _host(["mount", "-t", "tmpfs", "-o", f"size={OVERLAY_SIZE},mode=755", self.name, self._directory])
+        upper, work = self._directory / "upper", self._directory / "work"
+        for directory in (upper, work, self.root):
+            directory.mkdir()
+        layers = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        _host(["mount", "-t", "overlay", "-o", layers, self.name, self.root])
+
+    def _boot(self) -> None:
+        _host(["ip", "netns", "add", self.name])
+        _host(["ip", "-n", self.name, "link", "set", "lo", "up"])
+        groups = [root / self.name for root in leftovers.cgroup_roots()]
+        for group in groups:
+            group.mkdir()
+        enter = "".join(f"echo $$ > {shlex.quote(str(group))}/cgroup.procs; " for group in groups)
+        nspawn = [
+            "systemd-nspawn",
+            f"--machine={self.name}",
+            f"--directory={self.root}",
+            f"--network-namespace-path=/run/netns/{self.name}",
+            *_NSPAWN_OPTIONS,
+            *(f"--bind-ro={host}:{place}" for host, place in self._binds.items()),
+            "--boot",
+        ]
+        # An owner killed without mercy takes its machine along; a session of its own keeps Ctrl-C for us.
+        script = f"{enter}exec setpriv --pdeathsig TERM {shlex.join(nspawn)}"
+        with open(self._console_log, "wb") as console:
+            self._nspawn = subprocess.Popen(
+                ["sh", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            )
+        deadline = time.monotonic() + BOOT_TIMEOUT_SECONDS
+        self._init_pid = polling.wait_for(
+            self._find_init, "pid 1 is there", BOOT_TIMEOUT_SECONDS, self._console_tail
+        )
+        polling.wait_for(
+            self._booted, "the machine is booted", deadline - time.monotonic(), self._console_tail
+        )
+
+    @property
+    def _console_log(self) -> Path:
+        return self._directory / "console.log"
+
+    def _console_tail(self) -> str:
+        return f"--- console\n{self._console_log.read_text(errors='replace')[-3000:]}"
+
+    def _find_init(self) -> int:
+        """The child of nspawn that has become systemd: before its exec it is nspawn's own code."""
+        assert self._nspawn is not None
+        if self._nspawn.poll() is not None:
+            raise RuntimeError(f"nspawn ended with {self._nspawn.returncode}\n{self._console_tail()}")
+        for directory in Path(f"/proc/{self._nspawn.pid}/task").iterdir():
+            for child in (directory / "children").read_text().split():
+                if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                    return int(child)
+        return 0
+
+    def _booted(self) -> bool:
+        """Blocks until systemd says that the boot is over; fails at once while its bus is not there."""
+        state = self.run(["systemctl", "is-system-running", "--wait"], check=False).stdout.strip()
+        if state == "degraded":
+            failed = self.output(["systemctl", "--failed", "--no-pager", "--plain"])
+            raise RuntimeError(f"the machine booted with failed units:\n{failed}")
+        if state != "running":
+            raise polling.NotYet(state)
+        return True
+
+    def _power_off(self) -> int:
+        if self._nspawn is None:
+            return 0
+        for running in self._started:
+            running.stop(signal.SIGKILL)
+        if self._nspawn.poll() is None and self._init_pid:
+            os.kill(self._init_pid, _POWER_OFF)
+        try:
+            return self._nspawn.wait(STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._nspawn.send_signal(signal.SIGKILL)
+            raise
+        finally:
+            self._init_pid = 0
+
+    def _inside(self, command: Command, user: str | None, environment: Mapping[str, str] | None) -> list[str]:
+        if not self._init_pid:
+            raise RuntimeError(f"{self.name} is not running")
+        root = f"/proc/{self._init_pid}/root"
+        variables = dict(_ENVIRONMENT)
+        identity: list[str] = []
+        if user is not None:
+            identity = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"]
+            variables |= {"HOME": f"/home/{user}", "USER": user}
+        variables |= environment or {}
+        return [
+            *("nsenter", "--target", str(self._init_pid)),
+            *("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"),
+            *(f"--root={root}", f"--wd={root}"),
+            *("env", "--ignore-environment"),
+            *(f"{name}={value}" for name, value in variables.items()),
+            *identity,
+            *_as_arguments(command),
+        ]
+
+
+def _as_arguments(command: Command) -> list[str]:
+    return ["sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def _host(command: Sequence[str | Path]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise RuntimeError(f"{shlex.join(map(str, command))}: {result.stderr.strip()}")

@@ -1,0 +1,41 @@
+"""Waiting for what announces itself in no other way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+INTERVAL_SECONDS = 0.05
+
+
+class NotYet(Exception):
+    """Raised by a condition to say what it saw; the last one appears in the failure's text."""
+
+
+def wait_for(
+    condition: Callable[[], T],
+    what: str,
+    timeout: float = 10.0,
+    explain: Callable[[], str] | None = None,
+) -> T:
+    """The condition's first true value. After `timeout` seconds an AssertionError tells what was seen."""
+    deadline = time.monotonic() + timeout
+    seen: object = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            seen = value
+        except (NotYet, AssertionError) as error:
+            seen = error
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(INTERVAL_SECONDS)
+    text = f"waited {timeout:g} s in vain until {what}; last seen: {seen!s:.2000}"
+    if explain is not None:
+        text += "\n" + explain()
+    raise AssertionError(text)

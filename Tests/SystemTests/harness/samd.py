@@ -1,0 +1,239 @@
+"""samd in a machine, as an operator meets it: the package, the commands, the URLs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.machine import Machine
+from harness.polling import NotYet
+
+CONFIGURATION = "/etc/samd/samd.toml"
+DOMAIN_HOST = "vm1.localhost"
+LISTEN = "http://127.0.0.1:8080"
+# The workspace's owner on the machine, and the user name for published URLs.
+OWNER = "dev"
+WEB_USER = "dev"
+# A port that goes keeps its route for 3 s; the rest is a slow machine's.
+REMOVAL_TIMEOUT_SECONDS = 15.0
+
+Settings = Mapping[str, Mapping[str, object]]
+
+
+class Samd:
+    """The installed samd of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._password = ""
+
+    # Installation and configuration
+
+    def install(self, package: Path, settings: Settings | None = None) -> None:
+        """Writes the configuration, installs the package and waits until the unit is active."""
+        self.configure(settings or {})
+        self.machine.install_deb(package)
+        self.wait_active()
+
+    def configure(self, settings: Settings) -> None:
+        """Writes the configuration, its trace instance the machine's own: one tracefs serves all."""
+        sections = {name: dict(values) for name, values in settings.items()}
+        sections.setdefault("ports", {}).setdefault("tracefs_instance", self.machine.trace_instance)
+        self.machine.put_file(CONFIGURATION, render_toml(sections))
+
+    def wait_active(self) -> None:
+        """Waits until the unit is active and its API answers."""
+        self.machine.wait_for(self.is_active, "samd.service is active")
+        self.machine.wait_for(
+            lambda: self.cli("status", "--json", check=False).returncode == 0, "the API answers"
+        )
+
+    def is_active(self) -> bool:
+        """What `systemctl is-active samd` says."""
+        return self.machine.run(["systemctl", "is-active", "--quiet", "samd"], check=False).returncode == 0
+
+    @property
+    def main_pid(self) -> int:
+        """The daemon's pid within the machine, 0 while it does not run."""
+        return int(self.machine.show("samd", "MainPID")["MainPID"])
+
+    # Commands
+
+    def cli(self, *arguments: str, check: bool = True, user: str | None = None) -> Any:
+        """Runs `samd …`; a CompletedProcess."""
+        return self.machine.run(["samd", *arguments], check=check, user=user)
+
+    def json(self, *arguments: str) -> Any:
+        """Runs `samd … --json` and returns what it printed."""
+        return json.loads(self.cli(*arguments, "--json").stdout)
+
+    def ports(self) -> dict[int, dict[str, Any]]:
+        """`samd ports --json` by port number."""
+        return {entry["port"]: entry for entry in self.json("ports")["ports"]}
+
+    def events(self, since: int = 0) -> list[dict[str, Any]]:
+        """The events that the daemon keeps after an id."""
+        text = self.machine.run(
+            [
+                "curl",
+                "--silent",
+                "--max-time",
+                "0.5",
+                "--unix-socket",
+                "/run/samd/samd.sock",
+                f"http://localhost/v1/events?since={since}",
+            ],
+            check=False,
+        ).stdout
+        return [
+            json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")
+        ]
+
+    def wait_port(self, port: int, state: str) -> dict[str, Any]:
+        """Waits until a port is listed in a state, and returns its entry."""
+
+        def listed() -> dict[str, Any]:
+            ports = self.ports()
+            if ports.get(port, {}).get("state") != state:
+                raise NotYet(json.dumps(ports))
+            return ports[port]
+
+        return self.machine.wait_for(listed, f"port {port} is {state}")
+
+    def wait_gone(self, port: int) -> None:
+        """Waits until nothing listens on a port any more, as far as samd knows."""
+        self.machine.wait_for(
+            lambda: port not in self.ports(), f"port {port} is gone", REMOVAL_TIMEOUT_SECONDS
+        )
+
+    def status_text(self) -> str:
+        """The STATUS that the daemon gave systemd."""
+        return self.machine.show("samd", "StatusText")["StatusText"]
+
+    @property
+    def password(self) -> str:
+        """The generated password, as the owner is shown it."""
+        if not self._password:
+            self._password = self.cli("password").stdout.strip().removeprefix(f"{WEB_USER}:")
+        return self._password
+
+    def forget_password(self) -> None:
+        """Asks for the password again next time, after it was renewed."""
+        self._password = ""
+
+    # Servers and requests
+
+    def serve(self, port: int, bind: str | None = None, user: str = OWNER, command: str | None = None) -> str:
+        """Starts a web server as a user, by default Python's, and returns its unit."""
+        unit = f"web-{port}"
+        web = f"python3 -m http.server {port}" + (f" --bind {bind}" if bind else "")
+        self.machine.run(
+            f"systemd-run --quiet --collect --unit={unit} --uid={user} --working-directory=/tmp "
+            f"-- {command or web}"
+        )
+        return unit
+
+    def stop_serving(self, port: int) -> None:
+        """Stops the web server of a port, if there is one."""
+        self.machine.run(["systemctl", "stop", f"web-{port}"], check=False)
+
+    def fetch(self, port: int | str, password: str | None = None, path: str = "/") -> tuple[int, str]:
+        """Requests a port's URL, anonymously without a password; status (0: no answer) and body."""
+        options = [
+            f'url = "{LISTEN}{path}"',
+            f'header = "Host: {host_of(port)}"',
+            'write-out = "\\n%{http_code}"',
+            "max-time = 10",
+            "silent",
+        ]
+        if password is not None:
+            options.append(f'user = "{WEB_USER}:{password}"')
+        result = self.machine.run(["curl", "--config", "-"], input="\n".join(options), check=False)
+        body, _, status = result.stdout.rpartition("\n")
+        return int(status or 0), body
+
+    def publish(self, port: int, **options: Any) -> None:
+        """Serves a port and waits until its URL answers."""
+        self.serve(port, **options)
+        self.wait_answer(port, 200)
+
+    def get(self, port: int | str) -> int:
+        """The status of an authenticated request."""
+        return self.fetch(port, self.password)[0]
+
+    def wait_answer(self, port: int | str, status: int, timeout: float = 10.0) -> None:
+        """Waits until an authenticated request is answered with a status."""
+
+        def answered() -> bool:
+            found = self.get(port)
+            if found != status:
+                raise NotYet(f"status {found}")
+            return True
+
+        self.machine.wait_for(answered, f"{host_of(port)} answers {status}", timeout)
+
+    def watch_url(self, port: int) -> UrlWatch:
+        """Starts requesting a port's URL until the watch is stopped; use it as a context manager."""
+        return UrlWatch(self, port)
+
+
+class UrlWatch:
+    """A client in the machine that asks for one URL again and again over new connections."""
+
+    _SCRIPT = """
+import base64, http.client, sys, time
+host, password = sys.argv[1], sys.stdin.readline().strip()
+token = base64.b64encode(f"dev:{password}".encode()).decode()
+headers = {"Host": host, "Authorization": f"Basic {token}"}
+print("ready", flush=True)
+while True:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=10)
+        connection.request("GET", "/", headers=headers)
+        print(connection.getresponse().status, flush=True)
+        connection.close()
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+    time.sleep(0.02)
+"""
+    _PLACE = "/tmp/watch-url.py"
+
+    def __init__(self, samd: Samd, port: int) -> None:
+        self.answers: Counter[str] = Counter()
+        self._samd = samd
+        self._port = port
+
+    def __enter__(self) -> UrlWatch:
+        machine = self._samd.machine
+        machine.put_file(self._PLACE, self._SCRIPT)
+        machine.put_file("/run/watch-password", self._samd.password, mode=0o600)
+        self._client = machine.start(
+            f"exec python3 {self._PLACE} {host_of(self._port)} < /run/watch-password"
+        )
+        assert self._client.read_line() == "ready"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.answers.update(self._client.stop().split())
+
+    def assert_only(self, status: int) -> None:
+        """Asserts that there were answers, and none but this."""
+        assert set(self.answers) == {str(status)}, dict(self.answers)
+
+
+def host_of(port: int | str) -> str:
+    """The host name under which a port is published."""
+    return f"{port}--{DOMAIN_HOST}"
+
+
+def render_toml(sections: Settings) -> str:
+    """Sections of plain values as TOML."""
+    lines: list[str] = []
+    for name, values in sections.items():
+        lines.append(f"[{name}]")
+        # JSON's strings, numbers, booleans and arrays of them are TOML's, too.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
