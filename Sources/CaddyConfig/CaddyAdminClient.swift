@@ -73,6 +73,8 @@ package struct CaddyAdminClient: Sendable {
 
     /// A configuration of a thousand routes has about 1 MB.
     private static let maxAnswerBytes = 16 << 20
+    private static let maxReadAttempts = 4
+    private static let pauseAfterInterruption = Duration.milliseconds(20)
     /// Of an error message, so that it still fits a log line and a status report.
     private static let maxMessageCharacters = 1000
 
@@ -109,7 +111,7 @@ package struct CaddyAdminClient: Sendable {
 
     private func read(_ path: String) async throws(CaddyError) -> CaddyObject? {
         let request = request("GET", path)
-        let response = try await send(request, isChange: false)
+        let response = try await sendRepeatedly(request)
         // 404: unknown id. 400 "invalid traversal path": a parent is missing. "null": only the last key is.
         let message = Self.message(response)
         if response.status == 404 || response.status == 400 && message.contains("invalid traversal path") {
@@ -149,6 +151,20 @@ package struct CaddyAdminClient: Sendable {
         request.options.maxResponseBytes = Self.maxAnswerBytes
         request.options.environmentProxy = false
         return request
+    }
+
+    /// Caddy restarts its endpoint after each change, whoever made it, which may cut off what just arrived. Reading
+    /// again is harmless.
+    private func sendRepeatedly(_ request: HTTPRequest) async throws(CaddyError) -> HTTPResponse {
+        for _ in 1..<Self.maxReadAttempts {
+            do throws(CaddyError) {
+                return try await send(request, isChange: false)
+            } catch {
+                guard error.kind == .interrupted else { throw error }
+                try? await Task.sleep(for: Self.pauseAfterInterruption)
+            }
+        }
+        return try await send(request, isChange: false)
     }
 
     private func send(_ request: HTTPRequest, isChange: Bool) async throws(CaddyError) -> HTTPResponse {

@@ -96,22 +96,37 @@ final class CaddyProcess: Sendable {
         try await waitUntil("Caddy's admin endpoint accepts") { canConnect(to: adminSocket) }
     }
 
-    /// Ends Caddy as systemd would.
+    /// Ends Caddy as systemd would: SIGTERM, and SIGKILL when that does not help.
     func stop() async throws {
         guard let child = pid.withLock({ $0 }) else { return }
         kill(child, SIGTERM)
-        try await waitUntil("Caddy ends") { waitpid(child, nil, WNOHANG) == child }
+        do {
+            try await waitUntil("Caddy ends", within: .seconds(10)) { waitpid(child, nil, WNOHANG) == child }
+        } catch {
+            kill(child, SIGKILL)
+            try await waitUntil("Caddy is gone") { waitpid(child, nil, WNOHANG) == child }
+        }
         pid.withLock { $0 = nil }
     }
 
-    /// A raw answer of the admin endpoint.
-    func admin(_ method: String, _ path: String, _ body: JSONValue? = nil) async throws -> HTTPResponse {
-        try await http.send(
-            HTTPRequest(
-                method: method, url: "http://caddy\(path)",
-                headers: [("Host", ""), ("Content-Type", "application/json")],
-                body: body.map { .bytes(Array($0.compact.utf8)) } ?? .none, unixSocketPath: adminSocket,
-                options: HTTPRequestOptions(freshConnection: true)))
+    /// A raw answer of the admin endpoint, asked again when a restart of the endpoint cuts it off.
+    func admin(_ method: String, _ path: String, _ body: JSONValue? = nil) async throws(HTTPClientError)
+        -> HTTPResponse
+    {
+        let request = HTTPRequest(
+            method: method, url: "http://caddy\(path)",
+            headers: [("Host", ""), ("Content-Type", "application/json")],
+            body: body.map { .bytes(Array($0.compact.utf8)) } ?? .none, unixSocketPath: adminSocket,
+            options: HTTPRequestOptions(freshConnection: true))
+        for _ in 0..<4 {
+            do throws(HTTPClientError) {
+                return try await http.send(request)
+            } catch {
+                guard error.kind == .connectionLost else { throw error }
+                try? await Task.sleep(for: .milliseconds(20))
+            }
+        }
+        return try await http.send(request)
     }
 
     /// A visitor's request to our server.
@@ -157,9 +172,11 @@ func basicAuthorization(_ credentials: WebCredentials) -> String {
     return "Basic " + String(decoding: encoded, as: UTF8.self)
 }
 
-/// Asks again every few milliseconds, for what gives no event; a minute at most.
-func waitUntil(_ what: String, _ condition: () async throws -> Bool) async throws {
-    let deadline = ContinuousClock.now.advanced(by: .seconds(60))
+/// Asks again every few milliseconds, for what gives no event.
+func waitUntil(
+    _ what: String, within limit: Duration = .seconds(60), _ condition: () async throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now.advanced(by: limit)
     while try await !condition() {
         if ContinuousClock.now > deadline {
             throw CaddyProcess.Failure(reason: "waited in vain until \(what)")

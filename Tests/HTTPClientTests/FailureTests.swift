@@ -255,11 +255,11 @@ struct FailureTests {
         }
         defer { server.stop() }
         var request = HTTPRequest(method: "GET", url: server.url)
-        request.options.idleTimeout = .milliseconds(300)
+        request.options.idleTimeout = .milliseconds(1500)
         let response = try await HTTPClient().stream(request)
         var received = 0
         for try await chunk in response.body {
-            if received == 0 { try await Task.sleep(for: .milliseconds(700)) }
+            if received == 0 { try await Task.sleep(for: .milliseconds(2000)) }
             received += chunk.count
         }
         #expect(received == 30 << 20)

@@ -78,7 +78,7 @@ def test_the_server_sees_its_own_address_as_host_and_never_our_password(samd: Sa
 def test_a_published_server_that_does_not_answer_gives_a_page_that_reloads_itself(samd: Samd) -> None:
     samd.serve(3021, command=servers.command(samd.machine, "mute", "3021"))
     samd.wait_answer(3021, 502)
-    assert "refresh" in samd.fetch(3021, samd.password)[1]
+    assert samd.answer_header(3021, "refresh")
     assert samd.fetch(3021)[0] == 401
 
 
@@ -104,8 +104,7 @@ def test_a_port_that_is_not_offered_is_listed_with_the_reason(
 
 
 def test_ports_below_1024_are_not_offered(samd: Samd) -> None:
-    samd.machine.run(["sysctl", "--quiet", "--write", "net.ipv4.ip_unprivileged_port_start=1000"])
-    samd.serve(1023)
+    samd.serve(1023, properties=["AmbientCapabilities=CAP_NET_BIND_SERVICE"])
     assert "1024" in samd.wait_port(1023, "refused")["reason"]
     assert samd.get(1023) == 404
 

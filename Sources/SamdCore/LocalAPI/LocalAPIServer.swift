@@ -33,6 +33,8 @@ package struct LocalAPIServer: SupervisedService {
     }
 
     package func run() async throws {
+        // One loop is plenty for a local socket; the default is a thread per core.
+        NIOSingletons.groupLoopCountSuggestion = 1
         let channel = HTTP1Channel(responder: responder(), configuration: .init(idleTimeout: .seconds(300)))
         let server = try await bind { child in channel.setup(channel: child, logger: logger) }
         monitor.report(.ok(detail: describe()))

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -78,13 +79,15 @@ class RunningCommand:
         """Ends the command, if it has not ended, and returns the rest of its output."""
         # nsenter passes no signal on, and it must be the one to reap its child: a zombie whose parent is
         # elsewhere keeps the machine's pid namespace, and so its shutdown, waiting.
-        children = Path(f"/proc/{self._nsenter.pid}/task/{self._nsenter.pid}/children")
         while self._nsenter.poll() is None:
-            for child in children.read_text().split():
-                os.kill(int(child), how)
-                return self._nsenter.communicate(timeout=COMMAND_TIMEOUT_SECONDS)[0]
+            descendants = _descendants(self._nsenter.pid)
+            for pid in descendants:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, how)
+            if descendants:
+                break
             time.sleep(polling.INTERVAL_SECONDS)
-        return self._nsenter.communicate()[0]
+        return self._nsenter.communicate(timeout=COMMAND_TIMEOUT_SECONDS)[0]
 
 
 class Machine:
@@ -332,6 +335,15 @@ class Machine:
 
 def _as_arguments(command: Command) -> list[str]:
     return ["sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Every process below another one, children before their parents."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [found for child in children for found in (*_descendants(int(child)), int(child))]
 
 
 def _host(command: Sequence[str | Path]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +127,20 @@ class Samd:
 
     # Servers and requests
 
-    def serve(self, port: int, bind: str | None = None, user: str = OWNER, command: str | None = None) -> str:
-        """Starts a web server as a user, by default Python's, and returns its unit."""
-        unit = f"web-{port}"
+    def serve(
+        self,
+        port: int,
+        bind: str | None = None,
+        user: str = OWNER,
+        command: str | None = None,
+        properties: Sequence[str] = (),
+    ) -> None:
+        """Starts a web server as a user, by default Python's, as a unit with the given properties."""
         web = f"python3 -m http.server {port}" + (f" --bind {bind}" if bind else "")
+        options = [f"--unit=web-{port}", f"--uid={user}", *(f"--property={entry}" for entry in properties)]
         self.machine.run(
-            f"systemd-run --quiet --collect --unit={unit} --uid={user} --working-directory=/tmp "
-            f"-- {command or web}"
+            f"systemd-run --quiet --collect --working-directory=/tmp {shlex.join(options)} -- {command or web}"
         )
-        return unit
 
     def stop_serving(self, port: int) -> None:
         """Stops the web server of a port, if there is one."""
@@ -154,6 +160,14 @@ class Samd:
         result = self.machine.run(["curl", "--config", "-"], input="\n".join(options), check=False)
         body, _, status = result.stdout.rpartition("\n")
         return int(status or 0), body
+
+    def answer_header(self, port: int, name: str) -> str:
+        """A header of the answer to an authenticated request; empty when it is not there."""
+        options = f'user = "{WEB_USER}:{self.password}"\nheader = "Host: {host_of(port)}"\n'
+        command = ["curl", "--silent", "--head", "--request", "GET", "--config", "-", LISTEN]
+        lines = self.machine.run(command, input=options).stdout.splitlines()
+        headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+        return headers.get(name, "")
 
     def publish(self, port: int, **options: Any) -> None:
         """Serves a port and waits until its URL answers."""

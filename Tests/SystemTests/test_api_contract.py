@@ -1,0 +1,100 @@
+"""docs/api.yaml says what the running daemon answers, and the daemon answers nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from harness.samd import Samd
+
+DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs" / "api.yaml").read_text())
+SOCKET = "/run/samd/samd.sock"
+
+
+def check(value: object, schema: str) -> None:
+    """Holds a value against a schema of the document."""
+    Draft202012Validator(
+        {"$ref": f"#/components/schemas/{schema}", "components": DOCUMENT["components"]},
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    ).validate(value)
+
+
+def ask(samd: Samd, path: str, *options: str, user: str | None = None) -> tuple[str, str, str]:
+    """GETs a path: status, media type and body."""
+    answer = samd.machine.run(
+        [
+            "curl",
+            "--silent",
+            "--unix-socket",
+            SOCKET,
+            "--write-out",
+            "\n%{http_code} %{content_type}",
+            *options,
+            f"http://localhost{path}",
+        ],
+        user=user,
+    ).stdout
+    body, _, trailer = answer.rpartition("\n")
+    status, _, media_type = trailer.partition(" ")
+    return status, media_type, body
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ports(samd: Samd) -> None:
+    samd.publish(3000)
+    samd.serve(5432)
+    samd.wait_port(5432, "refused")
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT)
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"),
+    [("/v1/status", "Status"), ("/v1/ports", "PortList"), ("/v1/password", "Password")],
+)
+def test_answers_are_what_the_document_says(samd: Samd, path: str, schema: str) -> None:
+    status, media_type, body = ask(samd, path)
+    assert (status, media_type) == ("200", "application/json")
+    check(json.loads(body), schema)
+
+
+def test_events_are_what_the_document_says(samd: Samd) -> None:
+    events = samd.events()
+    assert {"port.published", "port.refused", "daemon.ready"} <= {event["type"] for event in events}
+    for event in events:
+        check(event, "Event")
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "user", "status"),
+    [
+        ("/v1/nothing", [], None, "404"),
+        ("/v1/status", ["--request", "DELETE"], None, "404"),
+        ("/v1/events?since=yesterday", [], None, "400"),
+        ("/v1/events", ["--header", "Last-Event-ID: -1"], None, "400"),
+        ("/v1/password", [], "nobody", "403"),
+    ],
+)
+def test_errors_are_problems_with_something_to_do(
+    samd: Samd, path: str, options: list[str], user: str | None, status: str
+) -> None:
+    code, media_type, body = ask(samd, path, *options, user=user)
+    assert (code, media_type) == (status, "application/problem+json")
+    problem = json.loads(body)
+    check(problem, "Problem")
+    assert problem["status"] == int(status)
+    assert problem["hint"]
+
+
+def test_every_type_of_event_is_in_the_document() -> None:
+    source = (Path(__file__).parents[2] / "Sources" / "SamdCore" / "JournalMessages.swift").read_text()
+    declared = {line.split('"')[1] for line in source.splitlines() if " = \"" in line}
+    assert declared == set(DOCUMENT["components"]["schemas"]["Event"]["properties"]["type"]["enum"])
