@@ -83,18 +83,11 @@ let package = Package(
             name: "CaddyConfigTests",
             dependencies: [
                 "CaddyConfig", "HTTPClient", "Supervision",
-                .product(name: "Subprocess", package: "swift-subprocess"),
             ],
             resources: [.copy("Goldens")],
             swiftSettings: strict),
         .testTarget(
-            name: "HTTPClientTests",
-            dependencies: [
-                "HTTPClient",
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ],
-            swiftSettings: strict),
+            name: "HTTPClientTests", dependencies: ["HTTPClient"], swiftSettings: strict),
         .testTarget(
             name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision"],
             swiftSettings: strict),

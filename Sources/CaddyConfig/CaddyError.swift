@@ -55,9 +55,8 @@ extension CaddyError {
             case .connect, .cancelled, .unavailable: .unreachable
             case .tls, .tooLarge, .malformed, .bodySource, .invalidRequest: .refused
             }
-        let cause = error.errno.map { " (errno \($0))" } ?? ""
         self.init(
-            operation: error.operation, kind: kind, detail: error.detail + cause,
+            operation: error.operation, kind: kind, detail: error.cause,
             hint: endpoint.hint(for: error))
     }
 }
@@ -67,8 +66,8 @@ extension CaddyAdminEndpoint {
         guard error.kind == .connect else { return error.hint }
         switch self {
         case .unix(let path):
-            return "is Caddy running with CADDY_ADMIN=unix/\(path)? (Caddy before 2.7 ignores it and needs"
-                + " \"admin unix/\(path)\" in the Caddyfile's global options)"
+            return "is Caddy running, with its admin endpoint on \(path)? see `systemctl status caddy`;"
+                + " its drop-in 50-samd.conf puts it there"
         case .tcp(let host, let port):
             return "is Caddy running with its admin endpoint on \(host):\(port)?"
         }

@@ -18,11 +18,12 @@ final class WakeUp: Sendable {
         waiter?.resume()
     }
 
-    /// Returns after `fire()`, after `limit`, or when cancelled.
+    /// Returns after `fire()`, after `limit`, or when cancelled; now and then early, when a timer of an earlier wait
+    /// could not be called off any more.
     func wait(upTo limit: Duration) async {
         let timer = Task {
             try await Task.sleep(for: limit, clock: .suspending)
-            wakeOnly()
+            fire()
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
@@ -37,14 +38,9 @@ final class WakeUp: Sendable {
                 if ready { continuation.resume() }
             }
         } onCancel: {
-            wakeOnly()
+            fire()
         }
         timer.cancel()
-    }
-
-    /// Wakes the waiting task without leaving anything for the next one.
-    private func wakeOnly() {
-        state.withLock { $0.waiter.take() }?.resume()
     }
 }
 

@@ -58,11 +58,15 @@ package struct HTTPClientError: Error, Sendable, Equatable, CustomStringConverti
         }
     }
 
+    /// The cause with the system's words for `errno`.
+    package var cause: String {
+        errno.map { "\(detail) (\(Self.text(ofErrno: $0)))" } ?? detail
+    }
+
     /// Operation, cause and hint on one line.
     package var description: String {
-        let cause = errno.map { " (\(Self.text(ofErrno: $0)))" } ?? ""
         let advice = hint.map { "; \($0)" } ?? ""
-        return "\(operation): \(detail)\(cause)\(advice)"
+        return "\(operation): \(cause)\(advice)"
     }
 
     private static func text(ofErrno number: Int32) -> String {

@@ -62,7 +62,7 @@ package struct ProcFSError: Error, Equatable, Sendable, CustomStringConvertible 
     /// What to do about it, when there is something to do.
     package var hint: String? {
         switch cause {
-        case .denied: "run samd as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+        case .denied: "run samd as root, or give it CAP_SYS_PTRACE and CAP_DAC_OVERRIDE"
         case .notFound: "is /proc mounted, and is it the host's?"
         case .kernel, .tooLarge, .malformed: nil
         }

@@ -24,6 +24,7 @@ package actor DaemonState {
     private var credentials: WebCredentials
     private var listening: [ListeningPort] = []
     private var hasScanned = false
+    private var awaitingFirstScan: [CheckedContinuation<Void, Never>] = []
     private var table = RoutingTable()
     private var applied: [Route] = []
     private var caddy = CaddyCondition.unknown
@@ -55,6 +56,7 @@ package actor DaemonState {
     package func portsChanged(_ ports: [ListeningPort]) {
         listening = ports
         hasScanned = true
+        endWait()
         sightings.keep(only: ports)
         route()
     }
@@ -103,6 +105,20 @@ package actor DaemonState {
     }
 
     // MARK: What flows out
+
+    /// Returns once ports were seen for the first time, at the latest after `limit`: a list from before would be empty and wrong.
+    package func firstScan(within limit: Duration) async {
+        if hasScanned { return }
+        let alarm = Task {
+            try await Task.sleep(for: limit, clock: .suspending)
+            endWait()
+        }
+        await withCheckedContinuation { awaitingFirstScan.append($0) }
+        alarm.cancel()
+    }
+
+    /// Whether ports were seen at all.
+    package func isStarting() -> Bool { !hasScanned }
 
     /// For `GET /v1/ports`.
     package func portList() -> PortList {
@@ -156,6 +172,11 @@ package actor DaemonState {
     }
 
     // MARK: Inside
+
+    private func endWait() {
+        for continuation in awaitingFirstScan { continuation.resume() }
+        awaitingFirstScan = []
+    }
 
     private func policy() -> RoutingPolicy {
         RoutingPolicy(configuration, hostName: hostName, ephemeral: ephemeral, userID: { users.uid(of: $0) })

@@ -227,12 +227,16 @@ struct CaddyTests {
         arguments: CaddyVersion.allCases)
     func restarts(version: CaddyVersion) async throws {
         let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
-        // No retry and no verification within the test: only the socket's appearance can bring it on.
-        try await withReconciler(caddy.client, settings: quiet) { running in
+        // No retry within the test: only the socket's appearance can bring it on. That Caddy is gone shows at the
+        // next look at the latest, for it does not always remove its socket.
+        var settings = quiet
+        settings.verifyInterval = .milliseconds(100)
+        try await withReconciler(caddy.client, settings: settings) { running in
             running.reconciler.submit(caddy.document([], account: credentials.account))
             await running.reconciler.firstAttempt()
             let error = try await running.nextError()
             #expect(error.kind == .unreachable)
+            #expect(error.detail.contains("No such file or directory"))
             #expect(try #require(error.hint).contains("CADDY_ADMIN=unix/\(caddy.adminSocket)"))
             #expect(running.monitor.snapshot().health.isDegraded)
 
@@ -248,6 +252,7 @@ struct CaddyTests {
             // systemd removes RuntimeDirectory= with the service and makes it anew.
             try await caddy.stop()
             #expect(await running.next { $0.isUnreachable } != nil)
+            unlink(caddy.adminSocket)
             _ = try check(rmdir(caddy.runtimeDirectory))
             _ = try check(mkdir(caddy.runtimeDirectory, 0o700))
             try await caddy.start(caddy.bareConfiguration)

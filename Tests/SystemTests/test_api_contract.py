@@ -96,5 +96,5 @@ def test_errors_are_problems_with_something_to_do(
 
 def test_every_type_of_event_is_in_the_document() -> None:
     source = (Path(__file__).parents[2] / "Sources" / "SamdCore" / "JournalMessages.swift").read_text()
-    declared = {line.split('"')[1] for line in source.splitlines() if " = \"" in line}
+    declared = {line.split('"')[1] for line in source.splitlines() if ' = "' in line}
     assert declared == set(DOCUMENT["components"]["schemas"]["Event"]["properties"]["type"]["enum"])

@@ -23,7 +23,7 @@ class Wrong:
 
 WRONG = [
     Wrong("unknown key", "[ports]\nmni = 1024\n", (":2: ports.mni:", "ports.min")),
-    Wrong("unknown section", "\n[prots]\nmin = 1024\n", (":3: prots.min:", "[ports]")),
+    Wrong("unknown section", "\n[prots]\nmin = 1024\n", (":3: prots.min:", "ports.min")),
     Wrong("wrong type", '[ports]\nmin = "many"\n', (":2: ports.min:", "write ")),
     Wrong("impossible value", "[ports]\n\nmin = 70000\n", (":3: ports.min:", "65535")),
     Wrong("unknown choice", '[ports]\nevents = "telepathy"\n', (":2: ports.events:", "auto", "polling")),

@@ -91,7 +91,7 @@ def test_only_root_and_caddy_open_the_admin_endpoint(samd: Samd) -> None:
         "--unix-socket",
         "/run/caddy/admin.sock",
         "--header",
-        "Host:",
+        "Host;",
         "http://localhost/config/",
     ]
     assert "samd" in samd.machine.output(probe)

@@ -28,7 +28,7 @@ package struct StatusReport: Codable, Sendable, Equatable {
     }
 
     package var version: String
-    /// `ready`, or `degraded` while some service cannot do its job.
+    /// `starting` before the first look at ports, `ready`, or `degraded` while some service cannot do its job.
     package var state: String
     package var pid: Int32
     /// RFC 3339.

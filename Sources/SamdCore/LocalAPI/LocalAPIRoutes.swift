@@ -50,7 +50,10 @@ package struct LocalAPIRoutes: Sendable {
         let router = Router(context: LocalAPIContext.self)
         router.add(middleware: ProblemMiddleware())
         router.get("/v1/status") { _, _ in try Self.answer(await status()) }
-        router.get("/v1/ports") { _, _ in try Self.answer(await state.portList()) }
+        router.get("/v1/ports") { _, _ in
+            await state.firstScan(within: Self.firstScanPatience)
+            return try Self.answer(await state.portList())
+        }
         router.get("/v1/events") { request, _ in try events(request) }
         router.get("/v1/password") { _, context in
             if let refusal = await authorization().refusal(of: context.peer(), right: .change) {
@@ -61,11 +64,16 @@ package struct LocalAPIRoutes: Sendable {
         return router
     }
 
+    /// How long a request waits for the first scan, which takes some 10 ms.
+    private static let firstScanPatience: Duration = .seconds(3)
+
     private func status() async -> StatusReport {
+        await state.firstScan(within: Self.firstScanPatience)
         let services = monitors.map { StatusReport.Service($0.snapshot()) }
         let isDegraded = services.contains { $0.health == "degraded" }
         return StatusReport(
-            version: SamdVersion.current, state: isDegraded ? "degraded" : "ready", pid: about.pid,
+            version: SamdVersion.current,
+            state: await state.isStarting() ? "starting" : isDegraded ? "degraded" : "ready", pid: about.pid,
             startedAt: about.startedAt, bootID: about.bootID, vm: await state.vm(),
             wakeUp: await state.wakeUpReport(),
             services: services, ports: await state.counts())

@@ -312,6 +312,13 @@ class Machine:
         finally:
             self._init_pid = 0
 
+    def _account(self, user: str) -> list[str]:
+        """The user's line of the machine's /etc/passwd (passwd(5)), as fields."""
+        for line in Path(f"/proc/{self._init_pid}/root/etc/passwd").read_text().splitlines():
+            if (fields := line.split(":"))[0] == user:
+                return fields
+        raise LookupError(f"the machine has no user {user}")
+
     def _inside(self, command: Command, user: str | None, environment: Mapping[str, str] | None) -> list[str]:
         if not self._init_pid:
             raise RuntimeError(f"{self.name} is not running")
@@ -319,8 +326,9 @@ class Machine:
         variables = dict(_ENVIRONMENT)
         identity: list[str] = []
         if user is not None:
-            identity = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"]
-            variables |= {"HOME": f"/home/{user}", "USER": user}
+            account = self._account(user)
+            identity = ["setpriv", f"--reuid={account[2]}", f"--regid={account[3]}", "--init-groups", "--"]
+            variables |= {"HOME": account[5], "USER": user}
         variables |= environment or {}
         return [
             *("nsenter", "--target", str(self._init_pid)),

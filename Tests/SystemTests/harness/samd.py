@@ -135,11 +135,15 @@ class Samd:
         command: str | None = None,
         properties: Sequence[str] = (),
     ) -> None:
-        """Starts a web server as a user, by default Python's, as a unit with the given properties."""
+        """Starts a web server as a user, by default Python's, as a unit with the given properties.
+
+        One that this port has already is ended first.
+        """
+        self.stop_serving(port)
         web = f"python3 -m http.server {port}" + (f" --bind {bind}" if bind else "")
         options = [f"--unit=web-{port}", f"--uid={user}", *(f"--property={entry}" for entry in properties)]
         self.machine.run(
-            f"systemd-run --quiet --collect --working-directory=/tmp {shlex.join(options)} -- {command or web}"
+            f"systemd-run --quiet --collect --working-directory=/tmp {shlex.join(options)} {command or web}"
         )
 
     def stop_serving(self, port: int) -> None:
