@@ -237,7 +237,7 @@ struct CaddyTests {
             let error = try await running.nextError()
             #expect(error.kind == .unreachable)
             #expect(error.detail.contains("No such file or directory"))
-            #expect(try #require(error.hint).contains("CADDY_ADMIN=unix/\(caddy.adminSocket)"))
+            #expect(try #require(error.hint).contains("endpoint on \(caddy.adminSocket)"))
             #expect(running.monitor.snapshot().health.isDegraded)
 
             try await caddy.start(caddy.bareConfiguration)
