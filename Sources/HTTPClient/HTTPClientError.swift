@@ -58,9 +58,12 @@ package struct HTTPClientError: Error, Sendable, Equatable, CustomStringConverti
         }
     }
 
-    /// The cause with the system's words for `errno`.
+    /// The cause with the system's words for `errno`. For a failed connect those alone: libcurl's name a host and a
+    /// port also where a unix socket is meant.
     package var cause: String {
-        errno.map { "\(detail) (\(Self.text(ofErrno: $0)))" } ?? detail
+        guard let errno else { return detail }
+        let text = Self.text(ofErrno: errno)
+        return kind == .connect ? text : "\(detail) (\(text))"
     }
 
     /// Operation, cause and hint on one line.

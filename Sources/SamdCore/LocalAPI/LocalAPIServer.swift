@@ -33,10 +33,20 @@ package struct LocalAPIServer: SupervisedService {
     }
 
     package func run() async throws {
-        // One loop is plenty for a local socket; the default is a thread per core.
-        NIOSingletons.groupLoopCountSuggestion = 1
+        // One loop is plenty for a local socket; NIO's shared group has a thread per core.
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        do {
+            try await run(on: group)
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        try? await group.shutdownGracefully()
+    }
+
+    private func run(on group: MultiThreadedEventLoopGroup) async throws {
         let channel = HTTP1Channel(responder: responder(), configuration: .init(idleTimeout: .seconds(300)))
-        let server = try await bind { child in channel.setup(channel: child, logger: logger) }
+        let server = try await bind(on: group) { child in channel.setup(channel: child, logger: logger) }
         monitor.report(.ok(detail: describe()))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.serve(server, with: channel) }
@@ -72,9 +82,10 @@ package struct LocalAPIServer: SupervisedService {
     private typealias ServerChannel = NIOAsyncChannel<HTTP1Channel.Value, Never>
 
     private func bind(
+        on group: MultiThreadedEventLoopGroup,
         _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<HTTP1Channel.Value>
     ) async throws -> ServerChannel {
-        let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
         let strategy = NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark(
