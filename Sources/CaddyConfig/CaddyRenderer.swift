@@ -33,8 +33,27 @@ package struct CaddyRenderer: Sendable {
             "@id": .string(Self.serverID),
             "listen": .array(document.listen.map { .string($0) }),
             "automatic_https": ["disable": true],
-            "routes": .array(routes + [Self.notFound]),
+            "routes": .array(Self.strangers(document) + routes + [Self.notFound]),
             "errors": ["routes": [Self.unavailable]],
+        ]
+    }
+
+    /// Takes the credentials of any other user away before they are looked at. For a user it does not know Caddy compares
+    /// with a hash of its own at bcrypt cost 14, so that anyone could make it burn 1 to 2 s of CPU with each request.
+    private static func strangers(_ document: CaddyDocument) -> [JSONValue] {
+        let hosts = document.routes.filter { !$0.isPublic }.flatMap(\.hosts)
+        if hosts.isEmpty { return [] }
+        let pattern = "^(?i:basic) " + BasicCredentials.pattern(forUser: document.account.user)
+        return [
+            [
+                "match": [
+                    [
+                        "host": .array(hosts.map { .string($0) }),
+                        "not": [["header_regexp": ["Authorization": ["pattern": .string(pattern)]]]],
+                    ]
+                ],
+                "handle": [["handler": "headers", "request": ["delete": ["Authorization"]]]],
+            ]
         ]
     }
 

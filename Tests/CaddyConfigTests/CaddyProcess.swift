@@ -53,6 +53,16 @@ final class CaddyProcess: Sendable {
         directory.remove()
     }
 
+    /// The CPU time that Caddy used since its start.
+    func cpuTime() throws -> Duration {
+        guard let child = pid.withLock({ $0 }) else { throw Failure(reason: "Caddy does not run") }
+        var clock = clockid_t()
+        var time = timespec()
+        _ = try check(clock_getcpuclockid(child, &clock))
+        _ = try check(clock_gettime(clock, &time))
+        return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
+    }
+
     /// Only the admin endpoint.
     var bareConfiguration: JSONValue { ["admin": ["listen": .string("unix/\(adminSocket)")]] }
 

@@ -51,6 +51,8 @@ struct CaddyTests {
             #expect(stranger.headers["www-authenticate"] == "Basic realm=\"samd\"")
             let wrong = WebCredentials(user: "dev", password: "wrong", passwordHash: "")
             #expect(try await caddy.visit("3000--vm.localhost", credentials: wrong).status == 401)
+            let other = WebCredentials(user: "root", password: credentials.password, passwordHash: "")
+            #expect(try await caddy.visit("3000--vm.localhost", credentials: other).status == 401)
             let open = try await caddy.visit("8000--vm.localhost", authorization: "Bearer theirs")
             #expect(
                 String(decoding: open.body, as: UTF8.self).contains("\r\nAuthorization: Bearer theirs\r\n"))
@@ -261,6 +263,25 @@ struct CaddyTests {
         try await caddy.stop()
     }
 
+    @Test("Unknown users cost Caddy no password hash", arguments: CaddyVersion.allCases)
+    func strangers(version: CaddyVersion) async throws {
+        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        try await caddy.start(caddy.bareConfiguration)
+        let document = caddy.document([echoRoute(caddy)], account: credentials.account)
+        try await withReconciler(caddy.client) { running in
+            running.reconciler.submit(document)
+            _ = try await running.next()
+            let before = try caddy.cpuTime()
+            for number in 0..<5 {
+                let stranger = WebCredentials(user: "someone", password: "\(number)", passwordHash: "")
+                #expect(try await caddy.visit("3000--vm.localhost", credentials: stranger).status == 401)
+            }
+            // Each of the five hashes, at bcrypt cost 14, would take half a second of CPU on the fastest machine.
+            #expect(try caddy.cpuTime() - before < .seconds(1))
+        }
+        try await caddy.stop()
+    }
+
     @Test("Of many documents in a row the newest wins", arguments: CaddyVersion.allCases)
     func flood(version: CaddyVersion) async throws {
         let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
@@ -281,7 +302,7 @@ struct CaddyTests {
         guard case .array(let routes) = server.value["routes"] else {
             throw CaddyProcess.Failure(reason: "no routes")
         }
-        #expect(routes.count == 101)
+        #expect(routes.count == 102)
         try await caddy.stop()
     }
 

@@ -1,6 +1,7 @@
-import CaddyConfig
 import Glibc
 import Testing
+
+@testable import CaddyConfig
 
 @Suite("Rendering Caddy's configuration")
 struct RendererTests {
@@ -111,5 +112,13 @@ struct CredentialsTests {
         ])
     func noEndpoint(text: String) {
         #expect(CaddyAdminEndpoint(text) == nil)
+    }
+
+    @Test(arguments: [
+        ("dev", "ZGV2O"), ("a", "YT"), ("ab", "YWI6"), ("me.too", "bWUudG9vO"), ("", "O"),
+    ])
+    func `credentials of one user begin with the digits that hold only the name`(user: String, digits: String)
+    {
+        #expect(BasicCredentials.pattern(forUser: user) == digits)
     }
 }
