@@ -48,12 +48,10 @@ def foreign_answer(samd: Samd) -> str:
 
 def ask_caddy(samd: Samd, method: str, path: str, body: object = None) -> None:
     """Changes Caddy's configuration, as another tool would."""
-    samd.machine.run(
-        ["curl", "--fail", "--silent", "--show-error", "--unix-socket", "/run/caddy/admin.sock"]
-        + ["--header", "Host;", "--header", "Content-Type: application/json"]
-        + ["--request", method, "--data", "@-", f"http://localhost{path}"],
-        input=json.dumps(body),
-    )
+    options = ["--fail", "--silent", "--show-error", "--unix-socket", "/run/caddy/admin.sock"]
+    headers = ["--header", "Host;", "--header", "Content-Type: application/json"]
+    command = ["curl", *options, *headers, "--request", method, "--data", "@-", f"http://localhost{path}"]
+    samd.machine.run(command, input=json.dumps(body))
 
 
 def test_without_caddy_samd_is_ready_and_says_what_is_missing(samd: Samd) -> None:

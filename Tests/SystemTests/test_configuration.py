@@ -91,7 +91,8 @@ def test_a_reload_with_a_wrong_configuration_keeps_the_old_one_and_says_why(samd
     samd.publish(3000)
     before, pid = len(samd.machine.journal("samd", MESSAGE_ID=REFUSED)), samd.main_pid
     samd.machine.put_file(CONFIGURATION, WRONG[0].text)
-    samd.machine.run(["systemctl", "reload", "samd"])
+    reload = samd.machine.run(["systemctl", "reload", "samd"], check=False)
+    assert reload.returncode != 0, "whoever reloads by hand sees that it was refused"
     entries = samd.machine.wait_for(
         lambda: samd.machine.journal("samd", MESSAGE_ID=REFUSED)[before:], "the refusal is in the journal"
     )
