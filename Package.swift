@@ -79,25 +79,27 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "CaddyConfigTests",
             dependencies: [
-                "CaddyConfig", "HTTPClient", "Supervision",
+                "CaddyConfig", "HTTPClient", "Supervision", "TestSupport",
             ],
             resources: [.copy("Goldens")],
             swiftSettings: strict),
         .testTarget(
-            name: "HTTPClientTests", dependencies: ["HTTPClient"], swiftSettings: strict),
+            name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision"],
+            name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "ProcFSTests", dependencies: ["ProcFS"], resources: [.copy("Fixtures")],
+            name: "ProcFSTests", dependencies: ["ProcFS", "TestSupport"], resources: [.copy("Fixtures")],
             swiftSettings: strict),
         .testTarget(
             name: "SamdCoreTests",
             dependencies: [
                 "CaddyConfig", "HTTPClient", "PortWatcher", "ProcFS", "SamdCore", "Supervision",
+                "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ],

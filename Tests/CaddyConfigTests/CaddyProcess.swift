@@ -4,6 +4,8 @@ import HTTPClient
 import Synchronization
 import Testing
 
+@testable import TestSupport
+
 /// The Caddy versions that samd promises to work with, and where the tests find their binaries.
 enum CaddyVersion: String, CaseIterable, Sendable, CustomTestStringConvertible {
     case debian = "SAMD_TEST_CADDY_2_6"

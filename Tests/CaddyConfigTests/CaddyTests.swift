@@ -5,6 +5,8 @@ import Supervision
 import Synchronization
 import Testing
 
+@testable import TestSupport
+
 private let credentials = Result { try WebCredentials.generate(user: "dev") }
 
 /// A route to the upstream of `startUpstream`, whether it runs or not.

@@ -4,6 +4,8 @@ import Supervision
 import Synchronization
 import Testing
 
+@testable import TestSupport
+
 /// What a real Caddy does only by chance: an admin endpoint that answers by a script.
 private final class ScriptedAdmin: Sendable {
     enum Answer: Sendable {

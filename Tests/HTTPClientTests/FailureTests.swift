@@ -3,6 +3,8 @@ import HTTPClient
 import Synchronization
 import Testing
 
+@testable import TestSupport
+
 /// Far above what is expected (milliseconds), far below what a missed event would take (the idle timeout).
 private let generousBound = Duration.seconds(5)
 

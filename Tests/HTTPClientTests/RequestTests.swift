@@ -3,6 +3,8 @@ import HTTPClient
 import Synchronization
 import Testing
 
+@testable import TestSupport
+
 @Suite("Requests and responses", .timeLimit(.minutes(1)))
 struct RequestTests {
     @Test("Requests one after the other use one connection")

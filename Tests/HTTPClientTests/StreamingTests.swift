@@ -3,6 +3,8 @@ import HTTPClient
 import Synchronization
 import Testing
 
+@testable import TestSupport
+
 /// How much may be between the two ends of a stream: our buffer twice (one filled, one in the reader's hands),
 /// libcurl's own, one element of the source, and the unix socket's (some 200 KB; TCP's may grow to many MB).
 private let boundBytes = 2 * HTTPClient.bufferBytes + (128 << 10) + elementBytes + (1 << 20)

@@ -3,6 +3,7 @@ import ProcFS
 import Testing
 
 @testable import PortWatcher
+@testable import TestSupport
 
 /// Where the test run mounted tracefs, if it did.
 let testTracefs: String? = getenv("SAMD_TEST_TRACEFS").map { String(cString: $0) }

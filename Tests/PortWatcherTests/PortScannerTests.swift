@@ -3,6 +3,7 @@ import ProcFS
 import Testing
 
 @testable import PortWatcher
+@testable import TestSupport
 
 @Suite struct PortScannerTests {
     @Test("A real listener is found with its owner, and is gone when closed")

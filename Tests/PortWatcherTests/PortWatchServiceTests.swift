@@ -5,6 +5,7 @@ import Synchronization
 import Testing
 
 @testable import PortWatcher
+@testable import TestSupport
 
 @Suite struct PortWatchServiceTests {
     /// A service on a made-up /proc, driven by fed triggers and a clock moved by hand.

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import ProcFS
+@testable import TestSupport
 
 @Suite struct ProcFileSystemTests {
     @Test("This machine's own /proc can be read")

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import ProcFS
+@testable import TestSupport
 
 @Suite struct TCPTableParserTests {
     static let header =

@@ -7,12 +7,15 @@ import Synchronization
 import Testing
 
 @testable import SamdCore
+@testable import TestSupport
 
 /// The local API, served on a real socket in a temporary folder.
 @Suite struct LocalAPITests {
-    private let folder = TemporaryFolder()
+    private let folder: TemporaryTree
     private let fixture = StateFixture()
-    private var socket: String { "\(folder.path)/samd.sock" }
+    private var socket: String { "\(folder.root)/samd.sock" }
+
+    init() throws { folder = try TemporaryTree() }
 
     /// Runs `body` against a server that is ended afterwards.
     private func serving(
@@ -58,7 +61,7 @@ import Testing
 
     @Test(.enabled(if: geteuid() == 0, "takes another uid, which needs root"))
     func `the password is for those who may change things`() async throws {
-        chmod(folder.path, 0o711)
+        chmod(folder.root, 0o711)
         try await serving(mayChange: false) { _ in
             // The peer's credentials are those at connect(2): a child with another uid asks over its own connection.
             let answer = try await OtherUser.get("/v1/password", socket: socket, uid: 65_534)
@@ -83,7 +86,7 @@ import Testing
 
     @Test func `a socket where nobody answers says what to do`() async throws {
         do {
-            _ = try await LocalAPIClient(socket: "\(folder.path)/none").get(
+            _ = try await LocalAPIClient(socket: "\(folder.root)/none").get(
                 "/v1/status", as: StatusReport.self)
             Issue.record("somebody answered")
         } catch {

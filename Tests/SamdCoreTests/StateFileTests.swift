@@ -2,10 +2,13 @@ import Glibc
 import Testing
 
 @testable import SamdCore
+@testable import TestSupport
 
 @Suite struct StateFileTests {
-    private let folder = TemporaryFolder()
-    private var path: String { "\(folder.path)/state.json" }
+    private let folder: TemporaryTree
+    private var path: String { "\(folder.root)/state.json" }
+
+    init() throws { folder = try TemporaryTree() }
 
     private func value(_ loaded: StateFile<[String]>.Loaded) -> [String]? {
         if case .value(let value) = loaded { value } else { nil }
@@ -71,7 +74,7 @@ import Testing
 
     @Test func `a lock in a folder that does not exist says what to do`() {
         do {
-            _ = try InstanceLock(path: "\(folder.path)/none/lock")
+            _ = try InstanceLock(path: "\(folder.root)/none/lock")
             Issue.record("the lock was taken")
         } catch {
             #expect(error.description.contains("run samd as root, or set daemon.runtime_dir"))

@@ -102,15 +102,16 @@ def test_an_upgrade_in_place_keeps_urls_password_and_configuration(samd: Samd, n
     assert_one_daemon_and_nothing_left_over(samd)
 
 
-def test_clients_that_connect_during_a_restart_are_answered(samd: Samd) -> None:
+def test_clients_that_connect_during_a_restart_are_answered_or_told_at_once(samd: Samd) -> None:
+    commands = 10
     client = samd.machine.start(
-        "for i in 1 2 3 4 5 6 7 8 9 10; do samd status --json > /dev/null; echo $?; done; echo done"
+        f"for i in $(seq {commands}); do samd status --json > /dev/null 2>&1; echo $?; done"
     )
     samd.machine.run(["systemctl", "restart", "samd"])
-    statuses = [client.read_line() for _ in range(11)]
+    statuses = [client.read_line() for _ in range(commands)]
     client.stop()
-    # The one that was being served when the daemon ended may have lost its answer.
-    assert statuses[-1] == "done" and statuses.count("0") >= 9, statuses
+    # systemd drops what waits in the socket at the moment the daemon ends (FlushPending=).
+    assert set(statuses) <= {"0", "2"} and statuses.count("2") <= 2, statuses
 
 
 @pytest.fixture
