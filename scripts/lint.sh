@@ -43,7 +43,7 @@ shellcheck_all() {
 
 # What samd generates is what the tree holds, and samd accepts the configurations that we hand out.
 generated() {
-    local file samd=${SAMD_BIN:-$build_dir/debug/samd}
+    local file samd=$build_dir/debug/samd
     "$samd" config reference | diff -u --label 'samd config reference' - docs/configuration.md ||
         { echo "write it anew: $samd config reference > docs/configuration.md"; return 1; }
     "$samd" config template | diff -u --label 'samd config template' - packaging/samd.toml ||

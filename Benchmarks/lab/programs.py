@@ -156,7 +156,7 @@ ANSWER_TIMEOUT_SECONDS = 0.25
 
 
 def status_of(caddy_port: int, host: str, authorization: str) -> int:
-    """The status that an authenticated request for a host is answered with; 0 for no answer in time."""
+    """The status of the answer to an authenticated request for a host; 0 for no answer in time."""
     request = f"GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\nConnection: close\r\n\r\n"
     try:
         address = ("127.0.0.1", caddy_port)
