@@ -36,12 +36,7 @@ package struct LocalAPIClient: Sendable {
     package func get<Value: Decodable>(_ path: String, as type: Value.Type) async throws(Failure) -> (
         value: Value, json: String
     ) {
-        let response: HTTPResponse
-        do {
-            response = try await http.send(request(path))
-        } catch {
-            throw .unreachable(socket: socket, detail: error.detail)
-        }
+        let response = try await answer(to: request(path))
         let data = Data(response.body)
         guard response.head.status == 200 else { throw failure(status: response.head.status, data) }
         do {
@@ -62,7 +57,7 @@ package struct LocalAPIClient: Sendable {
         do {
             response = try await http.stream(request)
         } catch {
-            throw Failure.unreachable(socket: socket, detail: error.detail)
+            throw Failure.unreachable(socket: socket, detail: error.cause)
         }
         guard response.head.status == 200 else {
             var bytes: [UInt8] = []
@@ -78,6 +73,26 @@ package struct LocalAPIClient: Sendable {
                 }
                 try body(event, json)
             }
+        }
+    }
+
+    /// How often a request is repeated whose connection broke: reading twice does no harm, and a restart of the daemon
+    /// breaks whatever is under way.
+    private static let repetitions = 5
+    private static let pauseBeforeRepetition: Duration = .milliseconds(200)
+
+    private func answer(to request: HTTPRequest) async throws(Failure) -> HTTPResponse {
+        var repetition = 0
+        while true {
+            do {
+                return try await http.send(request)
+            } catch {
+                guard error.kind == .connectionLost, repetition < Self.repetitions else {
+                    throw .unreachable(socket: socket, detail: error.cause)
+                }
+            }
+            repetition += 1
+            try? await Task.sleep(for: Self.pauseBeforeRepetition, clock: .suspending)
         }
     }
 
