@@ -76,23 +76,24 @@ package struct LocalAPIClient: Sendable {
         }
     }
 
-    /// How often a request is repeated whose connection broke: reading twice does no harm, and a restart of the daemon
-    /// breaks whatever is under way.
-    private static let repetitions = 5
-    private static let pauseBeforeRepetition: Duration = .milliseconds(200)
+    /// Long enough for a restart, which breaks what is under way.
+    private static let pauseBeforeRepetition: Duration = .milliseconds(500)
 
+    /// Sends a request, and once more when the connection broke: reading twice does no harm. Not more often, because each
+    /// try starts a daemon that refuses its configuration.
     private func answer(to request: HTTPRequest) async throws(Failure) -> HTTPResponse {
-        var repetition = 0
-        while true {
-            do {
-                return try await http.send(request)
-            } catch {
-                guard error.kind == .connectionLost, repetition < Self.repetitions else {
-                    throw .unreachable(socket: socket, detail: error.cause)
-                }
+        do {
+            return try await http.send(request)
+        } catch {
+            guard error.kind == .connectionLost else {
+                throw .unreachable(socket: socket, detail: error.cause)
             }
-            repetition += 1
-            try? await Task.sleep(for: Self.pauseBeforeRepetition, clock: .suspending)
+        }
+        try? await Task.sleep(for: Self.pauseBeforeRepetition, clock: .suspending)
+        do {
+            return try await http.send(request)
+        } catch {
+            throw .unreachable(socket: socket, detail: error.cause)
         }
     }
 
