@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# package [--version V] [--output DIR]: builds dist/samd_VERSION_ARCH.deb; the same commit gives the same bytes.
+# package [--version V] [--output DIR]: builds dist/samd_VERSION_ARCH.deb; the same commit, toolchain and package versions give the same bytes.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

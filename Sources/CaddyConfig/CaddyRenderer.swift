@@ -43,13 +43,20 @@ package struct CaddyRenderer: Sendable {
     private static func strangers(_ document: CaddyDocument) -> [JSONValue] {
         let hosts = document.routes.filter { !$0.isPublic }.flatMap(\.hosts)
         if hosts.isEmpty { return [] }
-        let pattern = "^(?i:basic) " + BasicCredentials.pattern(forUser: document.account.user)
+        let pattern = BasicCredentials.pattern(forUser: document.account.user)
         return [
             [
                 "match": [
                     [
                         "host": .array(hosts.map { .string($0) }),
-                        "not": [["header_regexp": ["Authorization": ["pattern": .string(pattern)]]]],
+                        // Not header_regexp: of several such headers it takes any, and Caddy's authentication the first.
+                        "not": [
+                            [
+                                "vars_regexp": [
+                                    "{http.request.header.Authorization}": ["pattern": .string(pattern)]
+                                ]
+                            ]
+                        ],
                     ]
                 ],
                 "handle": [["handler": "headers", "request": ["delete": ["Authorization"]]]],

@@ -9,6 +9,8 @@ package import ProcFS
 package actor PortScanner {
     /// Processes that one scan looks into for new owners, newest first: at 15 µs each, 0.3 s.
     static let processLimit = 20_000
+    /// Descriptors that one scan looks at in all, about 1 µs each.
+    static let descriptorLimit = 500_000
     /// Scans in a row that look for an owner who cannot be found; later only those that verify.
     static let ownerAttempts = 3
 
@@ -103,11 +105,12 @@ package actor PortScanner {
 
     /// Drops owners that ended or closed the socket; it lives on in another process then.
     private func forgetFormerOwners() {
+        var budget = Self.descriptorLimit
         for (inode, owner) in owners {
-            guard case .found(let process) = owner else { continue }
+            guard case .found(let process) = owner, budget > 0 else { continue }
             let isAlive = (try? procfs.startTime(of: process.pid)) == process.startTime
-            if isAlive, let held = try? procfs.socketInodes(of: process.pid), held.contains(inode) {
-                continue
+            if isAlive, let held = try? procfs.socketInodes(of: process.pid, budget: &budget) {
+                if held.contains(inode) { continue }
             }
             owners[inode] = nil
         }
@@ -120,12 +123,12 @@ package actor PortScanner {
         var found: [UInt64: OwnerProcess] = [:]
         var wereDenied = false
         let processes = (try? procfs.processes()) ?? []
+        var budget = Self.descriptorLimit
         for pid in processes.reversed().prefix(Self.processLimit) {
-            guard !missing.isEmpty else { break }
+            guard !missing.isEmpty, budget > 0 else { break }
             do throws(ProcFSError) {
-                guard let held = try procfs.socketInodes(of: pid), !missing.isDisjoint(with: held),
-                    let process = describe(pid)
-                else { continue }
+                guard let held = try procfs.socketInodes(of: pid, budget: &budget) else { continue }
+                guard !missing.isDisjoint(with: held), let process = describe(pid) else { continue }
                 for inode in missing.intersection(held) { found[inode] = process }
                 missing.subtract(held)
             } catch {

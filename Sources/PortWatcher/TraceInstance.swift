@@ -70,11 +70,17 @@ struct TraceInstance: Sendable {
         try write("1", to: "\(event)/enable")
     }
 
+    private static let removalAttempts = 50
+
     /// Disables the event and removes the instance, whose `trace_pipe` must be closed. Takes about 60 ms.
     /// What cannot be removed is taken over by the next start.
     func remove() {
         try? write("0", to: "\(event)/enable")
-        rmdir(folder)
+        // A process that is being started holds every descriptor of ours until its exec; the instance is busy then.
+        for _ in 0..<Self.removalAttempts {
+            guard rmdir(folder) != 0, errno == EBUSY else { return }
+            usleep(10_000)
+        }
     }
 
     private func write(_ text: String, to path: String, isOptional: Bool = false) throws(KernelEventError) {

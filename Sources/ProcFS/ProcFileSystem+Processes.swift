@@ -21,16 +21,22 @@ extension ProcFileSystem {
     ///
     /// Looks at `descriptorLimit` descriptors at most. Needs CAP_SYS_PTRACE for processes of other users,
     /// else `.denied`.
-    package func socketInodes(of pid: Int32) throws(ProcFSError) -> [UInt64]? {
+    ///
+    /// - Parameter budget: how many descriptors may still be looked at, in this and later calls; counted down. Anyone can
+    ///   make hundreds of processes that share tens of thousands of descriptors.
+    package func socketInodes(of pid: Int32, budget: inout Int) throws(ProcFSError) -> [UInt64]? {
+        let limit = min(Self.descriptorLimit, budget)
         var inodes: [UInt64] = []
         var seen = 0
         let found: Void? = try unlessGone { () throws(ProcFSError) in
             try forEachEntry(of: "\(root)/\(pid)/fd") { name, folder in
+                guard Self.number(name) != nil else { return true }  // `.` and `..`
                 if let inode = Self.socketInode(name, in: folder) { inodes.append(inode) }
                 seen += 1
-                return seen < Self.descriptorLimit
+                return seen < limit
             }
         }
+        budget -= seen
         return found == nil ? nil : inodes
     }
 

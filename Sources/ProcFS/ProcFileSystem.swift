@@ -59,14 +59,18 @@ package struct ProcFileSystem: Sendable {
     /// The listeners in one table of a network namespace. Not atomic: the kernel writes it a page at a time,
     /// so a socket can be missed or seen twice while others come and go.
     ///
+    /// The kernel writes all listeners before any other socket, so a table beyond the limit is read up to there; it is an
+    /// error only where listeners alone fill it.
+    ///
     /// - Parameter buffer: memory to read into, reused from call to call.
     /// - Returns: `nil` if there is no such table: a kernel without IPv6 has no `net/tcp6`.
     package func tcpListeners(
-        in table: TCPTable, of view: NetworkView = .own, buffer: inout ReadBuffer
+        in table: TCPTable, of view: NetworkView = .own, buffer: inout ReadBuffer,
+        limitBytes: Int = Self.tableLimitBytes
     ) throws(ProcFSError) -> TCPTableReading? {
         let path = "\(root)/\(view.folder)/net/\(table.rawValue)"
         do throws(ProcFSError) {
-            try buffer.load(path, limitBytes: Self.tableLimitBytes)
+            try buffer.load(path, limitBytes: limitBytes, truncating: true)
         } catch {
             // Without `net` itself there is no namespace to look at, which is not an empty one.
             guard error.cause == .notFound, table == .ipv6,
@@ -74,13 +78,22 @@ package struct ProcFileSystem: Sendable {
             else { throw error }
             return nil
         }
+        let isCut = buffer.isTruncated
+        let reading: TCPTableReading
         do throws(WrongTableHeader) {
-            return try buffer.withBytes { (text) throws(WrongTableHeader) in
-                try TCPTableParser.parse(text, as: table)
+            reading = try buffer.withBytes { (text) throws(WrongTableHeader) in
+                var end = text.count
+                // The last row is a torn one.
+                while isCut, end > 0, text[end - 1] != UInt8(ascii: "\n") { end -= 1 }
+                return try TCPTableParser.parse(text.extracting(0..<end), as: table)
             }
         } catch {
             throw ProcFSError("read", path, .malformed(error.description))
         }
+        if isCut, reading.rowCount == reading.listeners.count + reading.malformedCount {
+            throw ProcFSError("read", path, .tooLarge(limitBytes: limitBytes))
+        }
+        return reading
     }
 
     /// The whole file, or its beginning if `truncating`.

@@ -11,6 +11,8 @@ package struct ReadBuffer: Sendable {
     private var storage: [UInt8] = []
     /// The number of bytes that the last `load` read.
     package private(set) var count = 0
+    /// Whether the last `load` kept only the beginning of its file.
+    private(set) var isTruncated = false
 
     /// Creates an empty buffer that owns no memory yet.
     package init() {}
@@ -28,6 +30,7 @@ package struct ReadBuffer: Sendable {
     ///   - limitBytes: a longer file is `.tooLarge`, unless `truncating`: then its beginning is kept.
     mutating func load(_ path: String, limitBytes: Int, truncating: Bool = false) throws(ProcFSError) {
         count = 0
+        isTruncated = false
         if storage.count > Self.retainedBytes { storage = [] }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw ProcFSError("open", path, Errno.current) }
@@ -52,6 +55,7 @@ package struct ReadBuffer: Sendable {
                     throw ProcFSError("read", path, .tooLarge(limitBytes: limitBytes))
                 }
                 filled = limitBytes
+                isTruncated = true
                 break
             }
             if got == 0 { break }

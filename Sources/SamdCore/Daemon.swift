@@ -71,6 +71,7 @@ package struct Daemon: Sendable {
             }
             group.addTask {
                 await readiness.wait(atMost: Self.readinessPatience)
+                try Task.checkCancellation()
                 let status = await state.statusLine()
                 notifier.ready(status: status)
                 log.record(.daemonReady, level: .notice, "samd \(SamdVersion.current) is ready: \(status)")

@@ -1,4 +1,5 @@
 import CaddyConfig
+import Dispatch
 import FoundationEssentials
 import Glibc
 import HTTPClient
@@ -97,14 +98,18 @@ package struct DaemonSetup: Sendable {
         onStatusLine: @escaping @Sendable (String) -> Void
     ) -> DaemonState {
         let (file, log) = (sightingsFile, log)
+        // Flushing to disk may take seconds; no route waits for it.
+        let queue = DispatchQueue(label: "samd.sightings")
         let sightings = PortSightings(
             remembered: sightings, now: { Date.now },
             save: { sightings in
-                do { try file.save(sightings) } catch {
-                    log.record(
-                        .stateDiscarded, level: .warning,
-                        "first sightings of ports could not be saved: \(error)",
-                        ["path": file.path])
+                queue.async {
+                    do { try file.save(sightings) } catch {
+                        log.record(
+                            .stateDiscarded, level: .warning,
+                            "first sightings of ports could not be saved: \(error)",
+                            ["path": file.path])
+                    }
                 }
             })
         return DaemonState(
@@ -128,12 +133,13 @@ package struct DaemonSetup: Sendable {
     /// Reads the configuration again; nil (and an event) when it is refused and the old one stays.
     func reload(over old: Configuration) -> Configuration? {
         do {
-            let new = try Configuration.load(path: configurationPath, mayBeMissing: mayBeMissing)
+            var new = try Configuration.load(path: configurationPath, mayBeMissing: mayBeMissing)
             let waiting = ConfigurationSchema.keysThatNeedRestart(from: configuration, to: new)
             let note = waiting.isEmpty ? "" : "; at the next start: \(waiting.joined(separator: ", "))"
             log.record(
                 .configurationReloaded, level: .notice, "the configuration was read again\(note)",
                 ["path": configurationPath, "waiting": waiting.joined(separator: " ")])
+            ConfigurationSchema.keepWhatNeedsRestart(of: configuration, in: &new)
             return new
         } catch {
             log.record(

@@ -26,7 +26,10 @@ package actor DaemonState {
     private var hasScanned = false
     private var awaitingFirstScan: [CheckedContinuation<Void, Never>] = []
     private var table = RoutingTable()
+    /// What Caddy has now, as far as is known.
     private var applied: [Route] = []
+    /// What followers of the events were told to be published.
+    private var announced: [Route] = []
     private var caddy = CaddyCondition.unknown
     private var wakeUp: WakeUpSource?
     private var lastStatusLine = ""
@@ -56,9 +59,9 @@ package actor DaemonState {
     package func portsChanged(_ ports: [ListeningPort]) {
         listening = ports
         hasScanned = true
-        endWait()
-        sightings.keep(only: ports)
         route()
+        sightings.keep(only: ports)
+        endWait()
     }
 
     /// How changes of ports are noticed from now on.
@@ -122,8 +125,9 @@ package actor DaemonState {
 
     /// For `GET /v1/ports`.
     package func portList() -> PortList {
-        let appliedIDs = Set(applied.map(\.id))
-        return PortList(ports: table.ports.map { report($0, applied: appliedIDs) })
+        let wanted = Dictionary(table.routes.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
+        let current = Set(applied.filter { wanted[$0.id] == $0 }.map(\.id))
+        return PortList(ports: table.ports.map { report($0, applied: current) })
     }
 
     /// Counts for `GET /v1/status`.
@@ -209,10 +213,11 @@ package actor DaemonState {
     }
 
     private func announce(_ routes: [Route]) {
-        let before = Dictionary(applied.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
+        let before = Dictionary(announced.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
         let after = Dictionary(routes.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
         applied = routes
-        for route in before.values.sorted(by: { $0.id < $1.id }) where after[route.id]?.hosts != route.hosts {
+        announced = routes
+        for route in before.values.sorted(by: { $0.id < $1.id }) where after[route.id] != route {
             log.record(
                 .portWithdrawn, "\(route.hosts.joined(separator: ", ")) is withdrawn",
                 ["port": String(route.id.dropFirst()), "host": route.hosts.first ?? ""])
@@ -220,7 +225,7 @@ package actor DaemonState {
         for port in table.ports {
             guard case .published(let host, let url) = port.decision else { continue }
             let id = "p\(port.listening.identity.port)"
-            guard after[id]?.hosts == [host], before[id]?.hosts != [host] else { continue }
+            guard let route = after[id], route.hosts == [host], before[id] != route else { continue }
             log.record(
                 .portPublished, "port \(port.listening.identity.port) is published at \(url)",
                 facts(port).merging(["host": host, "url": url]) { old, _ in old })
@@ -246,11 +251,14 @@ package actor DaemonState {
 
     private func report(_ port: RoutedPort, applied: Set<String>) -> PortReport {
         let identity = port.listening.identity
+        // Command lines are everybody's to see in /proc; the folder of another user's process is not.
+        let showsFolder = policy().owners.contains(identity.ownerUID)
         var report = PortReport(
             port: identity.port, address: "\(identity.address)", state: "refused",
             owner: PortReport.Owner(uid: identity.ownerUID, user: users.name(of: identity.ownerUID)),
             process: port.listening.process.map {
-                PortReport.Process(pid: $0.pid, command: Self.commandText($0), cwd: $0.cwd)
+                PortReport.Process(
+                    pid: $0.pid, command: Self.commandText($0), cwd: showsFolder ? $0.cwd : nil)
             },
             since: sightings.since(port.listening))
         switch port.decision {

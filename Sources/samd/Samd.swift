@@ -8,8 +8,8 @@ struct Samd: AsyncParsableCommand {
         commandName: "samd",
         abstract: "Publishes what listens on this machine, and says what it does.",
         discussion: """
-            The daemon is `samd run`, started by systemd. Every other command asks the daemon on its local socket; each \
-            takes --json.
+            The daemon is `samd run`, started by systemd. `samd config` works on files; every other command asks the \
+            daemon on its local socket and takes --json.
             """,
         version: SamdVersion.current,
         subcommands: [

@@ -4,7 +4,8 @@ struct Table {
 
     init(header: [String]) { rows = [header] }
 
-    mutating func append(_ row: [String]) { rows.append(row) }
+    /// Cells may hold other processes' text, so control characters go.
+    mutating func append(_ row: [String]) { rows.append(row.map(Terminal.harmless)) }
 
     var text: String {
         let columns = rows.map(\.count).max() ?? 0

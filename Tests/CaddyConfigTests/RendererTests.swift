@@ -115,10 +115,9 @@ struct CredentialsTests {
     }
 
     @Test(arguments: [
-        ("dev", "ZGV2O"), ("a", "YT"), ("ab", "YWI6"), ("me.too", "bWUudG9vO"), ("", "O"),
+        ("dev", "ZGV2O[ghijklmnopqrstuv]"), ("a", "YT[opqr]"), ("ab", "YWI6"),
     ])
-    func `credentials of one user begin with the digits that hold only the name`(user: String, digits: String)
-    {
-        #expect(BasicCredentials.pattern(forUser: user) == digits)
+    func `credentials of one user are told by the digits that hold the name`(user: String, digits: String) {
+        #expect(BasicCredentials.pattern(forUser: user) == "^(?i:basic) \(digits)[A-Za-z0-9+/=]*$")
     }
 }

@@ -28,7 +28,8 @@ import Testing
         defer { close(descriptor) }
         var status = stat()
         try #require(fstat(descriptor, &status) == 0)
-        let inodes = try #require(try ProcFileSystem().socketInodes(of: getpid()))
+        var descriptors = 100_000
+        let inodes = try #require(try ProcFileSystem().socketInodes(of: getpid(), budget: &descriptors))
         #expect(inodes.contains(UInt64(status.st_ino)))
     }
 
@@ -42,7 +43,8 @@ import Testing
         #expect(try procfs.executableName(of: pid) == nil)
         #expect(try procfs.workingDirectory(of: pid) == nil)
         #expect(try procfs.controlGroup(of: pid) == nil)
-        #expect(try procfs.socketInodes(of: pid) == nil)
+        var descriptors = 100_000
+        #expect(try procfs.socketInodes(of: pid, budget: &descriptors) == nil)
     }
 
     @Test("A recorded tree stands in for /proc")
@@ -73,7 +75,8 @@ import Testing
         #expect(try procfs.controlGroup(of: 70) == nil)
         #expect(try procfs.startTime(of: 7) == 31337)
         #expect(try procfs.workingDirectory(of: 7) == "/home/dev/app (deleted)")
-        #expect(try procfs.socketInodes(of: 7) == [99])
+        var descriptors = 100_000
+        #expect(try procfs.socketInodes(of: 7, budget: &descriptors) == [99])
     }
 
     @Test("A long command line is cut at its limit")
@@ -121,5 +124,40 @@ import Testing
         }
         #expect(error.cause == .tooLarge(limitBytes: 5000))
         #expect(buffer.count == 0)
+    }
+
+    @Test(
+        "A table beyond the bound is read as far as the listeners go; it is an error where they alone fill it"
+    )
+    func hugeTable() throws {
+        let header =
+            "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        func row(_ number: Int, state: String) -> String {
+            "\(number): 0100007F:0BB8 00000000:0000 \(state) 00000000:00000000 00:00000000 00000000  1000        0 \(number) 1 "
+                + "0000000000000000 100 0 0 10 0\n"
+        }
+        let tree = try TemporaryTree()
+        let rows = (0..<100).map { row($0, state: $0 < 10 ? "0A" : "01") }.joined()
+        try tree.write(header + rows, to: "self/net/tcp")
+        let procfs = ProcFileSystem(root: tree.root)
+        var buffer = ReadBuffer()
+        let cut = try #require(try procfs.tcpListeners(in: .ipv4, buffer: &buffer, limitBytes: 5000))
+        #expect(cut.listeners.count == 10 && cut.malformedCount == 0 && cut.rowCount < 100)
+        let error = try #require(throws: ProcFSError.self) {
+            try procfs.tcpListeners(in: .ipv4, buffer: &buffer, limitBytes: 800)
+        }
+        #expect(error.cause == .tooLarge(limitBytes: 800))
+    }
+
+    @Test("Descriptors are looked at up to a budget over all processes")
+    func budget() throws {
+        let tree = try TemporaryTree()
+        for number in 0..<10 { try tree.link("7/fd/\(number)", to: "socket:[\(100 + number)]") }
+        let procfs = ProcFileSystem(root: tree.root)
+        var budget = 15
+        #expect(try procfs.socketInodes(of: 7, budget: &budget)?.count == 10)
+        #expect(budget == 5)
+        #expect(try procfs.socketInodes(of: 7, budget: &budget)?.count == 5)
+        #expect(budget == 0)
     }
 }

@@ -193,4 +193,28 @@ import Testing
     func `what is no duration is not read`(text: String) {
         #expect(DurationText.parse(text) == nil)
     }
+
+    @Test(arguments: ["127.0.0.1.de:8080", "127.999:80", "127.evil.example:80", "localhost.example:80"])
+    func `a name that looks like a loopback address is none`(address: String) {
+        #expect(problems("[caddy]\nlisten = [\"\(address)\"]\n").count == 1)
+        #expect(problems("[caddy]\nadmin = \"\(address)\"\n").count == 1)
+    }
+
+    @Test func `an address that is named twice and a name that is too long are refused`() {
+        let twice = problems("[caddy]\nlisten = [\"127.0.0.1:80\", \"127.0.0.1:80\"]\n")
+        #expect(twice.count == 1 && twice[0].contains("names an address twice"))
+        let long = problems("[routes]\nvm = \"\(String(repeating: "x", count: 60))\"\n")
+        #expect(long.count == 1 && long[0].hasPrefix("samd.toml:2: routes.vm: makes 65535--xxx"))
+    }
+
+    @Test func `a reload leaves what needs a restart as it was`() {
+        var new = Configuration()
+        new.daemon.socket = "/new"
+        new.caddy.admin = .tcp(host: "127.0.0.1", port: 2019)
+        new.routes.domain = "example.com"
+        ConfigurationSchema.keepWhatNeedsRestart(of: Configuration(), in: &new)
+        var expected = Configuration()
+        expected.routes.domain = "example.com"
+        #expect(new == expected)
+    }
 }

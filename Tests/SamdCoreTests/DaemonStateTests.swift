@@ -131,4 +131,45 @@ final class StateFixture: Sendable {
         await fixture.state.portsChanged([listener(3000)])
         #expect(await fixture.state.portList().ports.first?.since == "1970-01-01T00:00:00.000Z")
     }
+
+    @Test func `the folder of a process is shown for the workspace's own alone`() async {
+        func running(_ port: UInt16, uid: UInt32) -> ListeningPort {
+            var port = listener(port, uid: uid)
+            port.process = OwnerProcess(
+                pid: 7, startTime: 1, command: ["server"], executable: "server", cwd: "/home")
+            return port
+        }
+        await state.portsChanged([running(3000, uid: 1000), running(3001, uid: 0)])
+        let list = await state.portList().ports
+        #expect(list.map { $0.process?.cwd } == ["/home", nil])
+        #expect(list.map { $0.process?.command } == ["server", "server"])
+    }
+
+    @Test func `what Caddy refuses is pending, not published`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        var configuration = Configuration()
+        configuration.routes.domain = "example.com"
+        await state.reconfigure(
+            configuration, credentials: WebCredentials(user: "u", password: "p", passwordHash: "h"))
+        let refusal = CaddyError(operation: "PATCH", kind: .refused, detail: "address in use", hint: nil)
+        await state.caddyReported(.refused(refusal))
+        #expect(await state.portList().ports.map(\.state) == ["pending"])
+        #expect(await state.statusLine().contains("1 waiting for Caddy; Caddy does not take samd's routes"))
+    }
+
+    @Test
+    func `what goes while Caddy is away is withdrawn in the events, and what stays is not published again`()
+        async throws
+    {
+        await state.portsChanged([listener(3000), listener(3001)])
+        try await apply()
+        await state.caddyReported(unreachable)
+        await state.portsChanged([listener(3001)])
+        try await apply()
+        #expect(
+            fixture.events.map(\.type) == [
+                "port.published", "port.published", "caddy.unreachable", "caddy.reachable", "port.withdrawn",
+            ])
+    }
 }

@@ -112,6 +112,18 @@ import Testing
         }
     }
 
+    @Test func `every event that is kept is sent to a follower who asks for all`() async throws {
+        for number in 0..<EventLog.capacity { fixture.log.record(.portPublished, "\(number)") }
+        try await serving { client in
+            var seen: [String] = []
+            try await client.events(after: 0) { event, _ in
+                seen.append(event.message)
+                if seen.count == EventLog.capacity { fixture.log.close() }
+            }
+            #expect(seen == (0..<EventLog.capacity).map(String.init))
+        }
+    }
+
     @Test func `an inherited socket serves as well`() async throws {
         let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()

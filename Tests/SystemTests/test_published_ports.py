@@ -115,8 +115,6 @@ def test_new_ports_are_noticed_by_kernel_events_under_the_hardened_unit(samd: Sa
 
 
 def test_websockets_survive_changes_where_caddy_can(samd: Samd, caddy_version: str) -> None:
-    if caddy_version == "2.6":
-        return  # knows no stream_close_delay: every change closes upgraded connections
     samd.serve(3040, command=servers.command(samd.machine, "upgrade-echo", "3040"))
     samd.wait_port(3040, "published")
     samd.machine.put_file("/run/watch-password", samd.password, mode=0o600)
@@ -126,5 +124,8 @@ def test_websockets_survive_changes_where_caddy_can(samd: Samd, caddy_version: s
     samd.stop_serving(3041)
     samd.wait_gone(3041)
     lines = client.stop().split()
+    if caddy_version == "2.6":
+        assert "closed" in lines, "Caddy 2.6 closes upgraded connections at every change; is this still true?"
+        return
     assert "closed" not in lines
     assert len(lines) > 20

@@ -70,11 +70,19 @@ def test_the_sandbox_leaves_little_to_attack(samd: Samd) -> None:
 
 def test_the_daemon_cannot_write_where_it_need_not(samd: Samd) -> None:
     options = shlex.join(sandbox(samd))
-    for place in ("/etc/probe", "/home/dev/probe", "/usr/probe", "/proc/sys/kernel/domainname"):
+
+
+    def write(place: str) -> tuple[int, str]:
         result = samd.machine.run(
             f"systemd-run --quiet --wait --pipe --collect {options} -- sh -c 'echo x > {place}'", check=False
         )
-        assert result.returncode != 0, place
+        return result.returncode, result.stderr
+
+    assert write("/run/samd/probe")[0] == 0, "where it may write, it can"
+    samd.machine.run(["rm", "/run/samd/probe"])
+    for place in ("/etc/probe", "/home/dev/probe", "/usr/probe"):
+        code, message = write(place)
+        assert code != 0 and "Read-only file system" in message, (place, message)
 
 
 def test_an_ordinary_user_who_starts_the_daemon_is_told_what_to_do(samd: Samd) -> None:

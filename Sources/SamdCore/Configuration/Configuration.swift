@@ -1,4 +1,5 @@
 package import CaddyConfig
+import ProcFS
 
 /// Everything an operator can decide, with its defaults; `ConfigurationSchema` says how each value is written in TOML.
 package struct Configuration: Sendable, Equatable {
@@ -101,7 +102,5 @@ package struct ListenAddress: Sendable, Equatable, CustomStringConvertible {
     package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
     /// Whether only this machine reaches it.
-    package var isLoopback: Bool {
-        host == "::1" || host == "localhost" || host.hasPrefix("127.")
-    }
+    package var isLoopback: Bool { host == "localhost" || IPAddress(host)?.isLoopback == true }
 }

@@ -103,6 +103,21 @@ extension Configuration {
                     line: nil, key: "caddy.listen", problem: "is empty, so no URL would ever answer",
                     accepted: "at least one address, for example [\"127.0.0.1:8080\"]"))
         }
+        if Set(caddy.listen.map(\.description)).count < caddy.listen.count {
+            problems.append(
+                ConfigurationProblem(
+                    line: nil, key: "caddy.listen", problem: "names an address twice, which Caddy refuses",
+                    accepted: "each address once"))
+        }
+        let name = HostName.expand(
+            routes.pattern, port: "65535", vm: routes.vm.isEmpty ? "vm" : routes.vm, domain: routes.domain)
+        if !HostName.isValid(name) {
+            problems.append(
+                ConfigurationProblem(
+                    line: nil, key: routes.vm.isEmpty ? "routes.domain" : "routes.vm",
+                    problem: "makes \(name), whose labels may have 63 characters and the whole 253",
+                    accepted: "a shorter name"))
+        }
         if !caddy.behindProxy, let open = caddy.listen.first(where: { !$0.isLoopback }) {
             problems.append(
                 ConfigurationProblem(

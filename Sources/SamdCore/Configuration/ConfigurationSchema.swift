@@ -10,6 +10,8 @@ struct Setting: Sendable {
     let reloadable: Bool
     /// The TOML literal of this setting in a configuration.
     let literal: @Sendable (Configuration) -> String
+    /// Takes this setting from one configuration into another.
+    let copy: @Sendable (Configuration, inout Configuration) -> Void
     /// Reads a value into a configuration; false when it has not the accepted form.
     let apply: @Sendable (ConfigurationValue, inout Configuration) -> Bool
 
@@ -23,6 +25,7 @@ struct Setting: Sendable {
         self.accepted = form.accepted
         self.reloadable = reloadable
         self.literal = { form.render($0[keyPath: path]) }
+        self.copy = { $1[keyPath: path] = $0[keyPath: path] }
         self.apply = { value, configuration in
             guard let parsed = form.parse(value) else { return false }
             configuration[keyPath: path] = parsed
@@ -47,7 +50,7 @@ package enum ConfigurationSchema {
     private static let daemon: [Setting] = [
         Setting(
             "daemon.state_dir", \.daemon.stateDirectory, .absolutePath, reloadable: false,
-            "Folder of what survives a reboot: the web password and the first sighting of each port. Readable by root alone."
+            "Folder of what survives a restart: the web password and, within one boot, when each port was first seen. For root alone."
         ),
         Setting(
             "daemon.runtime_dir", \.daemon.runtimeDirectory, .absolutePath, reloadable: false,
@@ -154,5 +157,10 @@ package enum ConfigurationSchema {
     /// The keys of a changed configuration that take effect only at the next start.
     package static func keysThatNeedRestart(from old: Configuration, to new: Configuration) -> [String] {
         settings.filter { !$0.reloadable && $0.literal(old) != $0.literal(new) }.map(\.key)
+    }
+
+    /// Gives a new configuration the old values of the keys that a reload does not change.
+    static func keepWhatNeedsRestart(of old: Configuration, in new: inout Configuration) {
+        for setting in settings where !setting.reloadable { setting.copy(old, &new) }
     }
 }

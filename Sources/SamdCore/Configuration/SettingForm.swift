@@ -1,4 +1,5 @@
 import CaddyConfig
+import ProcFS
 
 /// How values of one kind are written in the configuration file: what is accepted, how it is read and shown.
 struct SettingForm<Value: Sendable>: Sendable {
@@ -173,9 +174,7 @@ extension ListenAddress {
         } else if host.contains(":") {
             return nil
         }
-        guard host.allSatisfy({ $0.isHexDigit || $0 == "." || $0 == ":" }) || host == "localhost" else {
-            return nil
-        }
+        guard host.isEmpty || host == "localhost" || IPAddress(host) != nil else { return nil }
         self.init(host: host, port: port)
     }
 }

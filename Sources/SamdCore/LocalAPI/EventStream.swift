@@ -15,7 +15,7 @@ enum EventStream {
         async throws
     {
         let (items, continuation) = AsyncStream.makeStream(
-            of: Item.self, bufferingPolicy: .bufferingNewest(64))
+            of: Item.self, bufferingPolicy: .bufferingNewest(EventLog.capacity + 8))
         let pump = Task {
             for await event in events { continuation.yield(.event(event)) }
             continuation.finish()

@@ -13,7 +13,8 @@ struct EventsCommand: AsyncParsableCommand {
     func run() async throws {
         try await options.reportingErrors {
             try await options.client.events(after: since ?? 0) { event, json in
-                Terminal.printLine(options.json ? json : "\(event.time)  \(event.type)  \(event.message)")
+                Terminal.printLine(
+                    options.json ? json : Terminal.harmless("\(event.time)  \(event.type)  \(event.message)"))
             }
         }
     }
