@@ -124,3 +124,24 @@ def test_it_works_on_a_machine_without_caddy_and_says_what_is_missing(machine: M
     samd.serve(3000)
     samd.wait_port(3000, "pending")
     assert "Caddy" in samd.status_text()
+
+
+@pytest.mark.parametrize("place", ["caddy.service", "caddy.service.d/10-mine.conf"])
+def test_a_caddy_with_a_command_of_its_own_is_left_alone(machine: Machine, deb: Path, place: str) -> None:
+    command = "/usr/bin/caddy run --config /etc/caddy/mine.json"
+    machine.put_file("/etc/caddy/mine.json", '{"admin": {"listen": "unix//run/mine.sock"}}')
+    machine.put_file(
+        f"/etc/systemd/system/{place}",
+        f"[Service]\nType=notify\nUser=root\nExecStart=\nExecStart={command}\n",
+    )
+    machine.run("systemctl daemon-reload && systemctl restart caddy")
+    before = machine.show("caddy", "MainPID")["MainPID"]
+    samd = installed(machine, deb)
+    assert machine.show("caddy", "MainPID")["MainPID"] == before, "it was not restarted"
+    assert command in machine.output(["systemctl", "show", "--property=ExecStart", "caddy"])
+    # What the message asks for makes it work.
+    samd.configure({"caddy": {"admin": "unix//run/mine.sock"}})
+    machine.run(["systemctl", "restart", "samd"])
+    samd.publish(3000)
+    machine.run(["apt-get", "--quiet", "--yes", "purge", "samd"])
+    assert "50-samd.conf" not in machine.output("find /etc/systemd -name '50-samd*'")

@@ -124,8 +124,8 @@ def test_websockets_survive_changes_where_caddy_can(samd: Samd, caddy_version: s
     samd.stop_serving(3041)
     samd.wait_gone(3041)
     lines = client.stop().split()
-    if caddy_version == "2.6":
-        assert "closed" in lines, "Caddy 2.6 closes upgraded connections at every change; is this still true?"
-        return
-    assert "closed" not in lines
-    assert len(lines) > 20
+    assert lines[0] == "0", "an upgraded connection passes through"
+    # Caddy 2.6 knows no stream_close_delay and may close it at a change.
+    if caddy_version != "2.6":
+        assert "closed" not in lines
+        assert len(lines) > 20
