@@ -110,7 +110,8 @@ package actor PortScanner {
             guard case .found(let process) = owner, budget > 0 else { continue }
             let isAlive = (try? procfs.startTime(of: process.pid)) == process.startTime
             if isAlive, let held = try? procfs.socketInodes(of: process.pid, budget: &budget) {
-                if held.contains(inode) { continue }
+                // Past the budget a process was looked at in part, which proves nothing.
+                if held.contains(inode) || budget <= 0 { continue }
             }
             owners[inode] = nil
         }

@@ -125,17 +125,17 @@ package actor DaemonState {
 
     /// For `GET /v1/ports`.
     package func portList() -> PortList {
-        let wanted = Dictionary(table.routes.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
-        let current = Set(applied.filter { wanted[$0.id] == $0 }.map(\.id))
-        return PortList(ports: table.ports.map { report($0, applied: current) })
+        let current = currentIDs()
+        let owners = policy().owners
+        return PortList(ports: table.ports.map { report($0, current: current, owners: owners) })
     }
 
     /// Counts for `GET /v1/status`.
     package func counts() -> StatusReport.Counts {
-        let states = portList().ports.map(\.state)
+        let published = currentIDs().count
+        let refused = table.ports.count { if case .refused = $0.decision { true } else { false } }
         return StatusReport.Counts(
-            published: states.count { $0 == "published" }, pending: states.count { $0 == "pending" },
-            refused: states.count { $0 == "refused" })
+            published: published, pending: table.routes.count - published, refused: refused)
     }
 
     /// How ports are noticed, for `GET /v1/status`.
@@ -249,10 +249,18 @@ package actor DaemonState {
         if kind == .caddyUnreachable { applied = [] }
     }
 
-    private func report(_ port: RoutedPort, applied: Set<String>) -> PortReport {
+    /// The wanted routes that Caddy has exactly so; one per published port.
+    private func currentIDs() -> Set<String> {
+        let wanted = Dictionary(table.routes.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
+        return Set(applied.filter { wanted[$0.id] == $0 }.map(\.id))
+    }
+
+    private func report(
+        _ port: RoutedPort, current: Set<String>, owners: RoutingPolicy.Owners
+    ) -> PortReport {
         let identity = port.listening.identity
         // Command lines are everybody's to see in /proc; the folder of another user's process is not.
-        let showsFolder = policy().owners.contains(identity.ownerUID)
+        let showsFolder = owners.contains(identity.ownerUID)
         var report = PortReport(
             port: identity.port, address: "\(identity.address)", state: "refused",
             owner: PortReport.Owner(uid: identity.ownerUID, user: users.name(of: identity.ownerUID)),
@@ -263,7 +271,7 @@ package actor DaemonState {
             since: sightings.since(port.listening))
         switch port.decision {
         case .published(let host, let url):
-            report.state = applied.contains("p\(identity.port)") ? "published" : "pending"
+            report.state = current.contains("p\(identity.port)") ? "published" : "pending"
             (report.host, report.url, report.auth) = (host, url, "basic")
             if report.state == "pending", case .failing(let reason) = caddy { report.reason = reason }
         case .covered(let address):

@@ -51,6 +51,13 @@ final class StateFixture: Sendable {
         await state.caddyReported(.applied(document, changed: true, took: .milliseconds(1)))
     }
 
+    private func moveToExampleDomain() async {
+        var configuration = Configuration()
+        configuration.routes.domain = "example.com"
+        await state.reconfigure(
+            configuration, credentials: WebCredentials(user: "u", password: "p", passwordHash: "h2"))
+    }
+
     private let unreachable = ReconcileOutcome.unreachable(
         CaddyError(operation: "GET", kind: .unreachable, detail: "no such file", hint: "start Caddy"))
 
@@ -112,10 +119,7 @@ final class StateFixture: Sendable {
     @Test func `a new configuration renames routes at once`() async throws {
         await state.portsChanged([listener(3000)])
         try await apply()
-        var configuration = Configuration()
-        configuration.routes.domain = "example.com"
-        await state.reconfigure(
-            configuration, credentials: WebCredentials(user: "u", password: "p", passwordHash: "h2"))
+        await moveToExampleDomain()
         #expect(fixture.documents.last?.routes.first?.hosts == ["3000--vm1.example.com"])
         #expect(fixture.documents.last?.account.passwordHash == "h2")
         try await apply()
@@ -148,10 +152,7 @@ final class StateFixture: Sendable {
     @Test func `what Caddy refuses is pending, not published`() async throws {
         await state.portsChanged([listener(3000)])
         try await apply()
-        var configuration = Configuration()
-        configuration.routes.domain = "example.com"
-        await state.reconfigure(
-            configuration, credentials: WebCredentials(user: "u", password: "p", passwordHash: "h"))
+        await moveToExampleDomain()
         let refusal = CaddyError(operation: "PATCH", kind: .refused, detail: "address in use", hint: nil)
         await state.caddyReported(.refused(refusal))
         #expect(await state.portList().ports.map(\.state) == ["pending"])

@@ -143,5 +143,10 @@ def test_a_caddy_with_a_command_of_its_own_is_left_alone(machine: Machine, deb: 
     samd.configure({"caddy": {"admin": "unix//run/mine.sock"}})
     machine.run(["systemctl", "restart", "samd"])
     samd.publish(3000)
+    # So it stays through a removal and another installation; a purge takes everything along.
+    machine.run(["apt-get", "--quiet", "--yes", "remove", "samd"])
+    installed(machine, deb)
+    assert machine.show("caddy", "MainPID")["MainPID"] == before
+    assert command in machine.output(["systemctl", "show", "--property=ExecStart", "caddy"])
     machine.run(["apt-get", "--quiet", "--yes", "purge", "samd"])
     assert "50-samd.conf" not in machine.output("find /etc/systemd -name '50-samd*'")
