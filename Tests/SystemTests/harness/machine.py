@@ -87,7 +87,11 @@ class RunningCommand:
             if descendants:
                 break
             time.sleep(polling.INTERVAL_SECONDS)
-        return self._nsenter.communicate(timeout=COMMAND_TIMEOUT_SECONDS)[0]
+        # Not communicate(): with a timeout it reads the descriptor and loses what read_line() left in the buffer.
+        assert self._nsenter.stdout is not None
+        rest = self._nsenter.stdout.read()
+        self._nsenter.wait(timeout=COMMAND_TIMEOUT_SECONDS)
+        return rest
 
 
 class Machine:
