@@ -15,6 +15,7 @@ package struct Configuration: Sendable, Equatable {
     /// Whose processes belong to the workspace.
     package struct Workspace: Sendable, Equatable {
         package var owners: [WorkspaceOwner] = []
+        package var containers = true
     }
 
     /// Which listening ports are offered, and how changes are noticed.
@@ -24,6 +25,7 @@ package struct Configuration: Sendable, Equatable {
         package var deny: [UInt16] = Ports.defaultDeny
         package var allowEphemeral: [UInt16] = []
         package var limit = 100
+        package var allowPublic = true
         package var events = EventSource.auto
         package var tracefs = "/sys/kernel/tracing"
         package var tracefsInstance = "samd"
@@ -41,6 +43,7 @@ package struct Configuration: Sendable, Equatable {
         package var domain = "localhost"
         package var vm = ""
         package var pattern = "{port}--{vm}.{domain}"
+        package var aliases: [String: UInt16] = [:]
         package var user = "dev"
     }
 
@@ -48,7 +51,12 @@ package struct Configuration: Sendable, Equatable {
     package struct Caddy: Sendable, Equatable {
         package var admin = CaddyAdminEndpoint.unix(path: "/run/caddy/admin.sock")
         package var listen = [ListenAddress(host: "127.0.0.1", port: 8080)]
+        package var tls = TLSMode.off
+        package var certificate = ""
+        package var key = ""
         package var behindProxy = false
+        package var trustedProxies = ["127.0.0.0/8", "::1/128"]
+        package var accessLog = "/run/samd/access.sock"
     }
 
     package var daemon = Daemon()
@@ -64,6 +72,16 @@ package struct Configuration: Sendable, Equatable {
 /// The least severe level that is logged.
 package enum LogLevel: String, Sendable, CaseIterable {
     case debug, info, notice, warning, error
+}
+
+/// Where the certificate of published ports comes from.
+package enum TLSMode: String, Sendable, CaseIterable {
+    /// Clear text: for loopback, or behind a proxy that ends TLS.
+    case off
+    /// Caddy's own certificate authority.
+    case `internal`
+    /// `caddy.certificate` and `caddy.key`.
+    case files
 }
 
 /// How changes of listening ports are noticed.

@@ -118,15 +118,29 @@ extension Configuration {
                     problem: "makes \(name), whose labels may have 63 characters and the whole 253",
                     accepted: "a shorter name"))
         }
-        if !caddy.behindProxy, let open = caddy.listen.first(where: { !$0.isLoopback }) {
+        return problems + encryptionProblems()
+    }
+
+    private func encryptionProblems() -> [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        if caddy.tls == .off, !caddy.behindProxy, let open = caddy.listen.first(where: { !$0.isLoopback }) {
             problems.append(
                 ConfigurationProblem(
                     line: nil, key: "caddy.listen",
                     problem:
                         "\(open) is reachable from outside, and the web password would cross the network in clear text",
                     accepted:
-                        "a loopback address, or behind_proxy = true when a proxy or tunnel in front ends TLS")
-            )
+                        "a loopback address, or tls = \"internal\" or \"files\", or behind_proxy = true when a proxy or tunnel in front ends TLS"
+                ))
+        }
+        let files = [("caddy.certificate", caddy.certificate), ("caddy.key", caddy.key)]
+        for (key, path) in files where (caddy.tls == .files) == path.isEmpty {
+            problems.append(
+                ConfigurationProblem(
+                    line: nil, key: path.isEmpty ? "caddy.tls" : key,
+                    problem: path.isEmpty
+                        ? "is \"files\", and \(key) is not set" : "is set, and caddy.tls is \"\(caddy.tls.rawValue)\"",
+                    accepted: path.isEmpty ? "\(key) = \"/path/to/file.pem\" as well" : "caddy.tls = \"files\", or remove it"))
         }
         return problems
     }
@@ -136,6 +150,8 @@ extension Configuration {
     )] {
         table.flatMap { key, value -> [(String, ConfigurationValue)] in
             let path = prefix.isEmpty ? key : "\(prefix).\(key)"
+            // A setting whose value is a table.
+            if ConfigurationSchema.settings.contains(where: { $0.key == path }) { return [(path, value)] }
             if case .table(let inner) = value, !inner.isEmpty { return flatten(inner, prefix: path) }
             if case .table = value, ConfigurationSchema.sections.contains(where: { $0.name == path }) {
                 return []

@@ -72,7 +72,11 @@ package enum ConfigurationSchema {
     private static let workspace: [Setting] = [
         Setting(
             "workspace.owners", \.workspace.owners, .list(of: .owner, limit: 64, example: "[\"dev\"]"),
-            "Users whose listening ports are published. Empty means every login user (uid 1000 to 59999).")
+            "Users whose listening ports are published. Empty means every login user (uid 1000 to 59999)."),
+        Setting(
+            "workspace.containers", \.workspace.containers, .boolean,
+            "Whether ports that containers listen on are published: those that root or a workspace owner started, with whatever users inside."
+        ),
     ]
 
     private static let ports: [Setting] = [
@@ -92,6 +96,10 @@ package enum ConfigurationSchema {
         Setting(
             "ports.limit", \.ports.limit, .integer(1...1000),
             "The most ports that are published at a time; lower numbers win."),
+        Setting(
+            "ports.allow_public", \.ports.allowPublic, .boolean,
+            "Whether `samd ports set PORT --auth public` may take the password off a port. False also ends what was allowed before."
+        ),
         Setting(
             "ports.events", \.ports.events, .choice(EventSource.self), reloadable: false,
             "`auto` wakes on the kernel's socket events and polls where the machine has none; `polling` never uses them."
@@ -123,6 +131,9 @@ package enum ConfigurationSchema {
             "How a port's host name is made. The flat form needs one DNS record a port and a certificate for one label; the nested form one wildcard record."
         ),
         Setting(
+            "routes.aliases", \.routes.aliases, .aliases,
+            "Further names for ports: with `ui = 3001` port 3001 also answers where the pattern holds `ui` for the port."),
+        Setting(
             "routes.user", \.routes.user,
             .text("a user name of letters, digits, '.', '-' and '_', for example \"dev\"", where: isUserName),
             "The user name that goes with the web password (`samd password`)."),
@@ -136,11 +147,31 @@ package enum ConfigurationSchema {
         Setting(
             "caddy.listen", \.caddy.listen,
             .list(of: .listenAddress, limit: 16, example: "[\"127.0.0.1:8080\"]"),
-            "What Caddy listens on for published ports. Clear text: only loopback addresses, unless `caddy.behind_proxy` is set."
+            "What Caddy listens on for published ports. Without `caddy.tls` only loopback addresses, unless `caddy.behind_proxy` is set."
         ),
+        Setting(
+            "caddy.tls", \.caddy.tls, .choice(TLSMode.self),
+            "`off`: clear text. `internal`: certificates of Caddy's own authority, which browsers must be told to trust. `files`: `caddy.certificate` and `caddy.key`."
+        ),
+        Setting(
+            "caddy.certificate", \.caddy.certificate, .optionalPath,
+            "For `caddy.tls = \"files\"`: the certificate chain in PEM form. Caddy must be able to read it; a new content is taken up at reload."
+        ),
+        Setting(
+            "caddy.key", \.caddy.key, .optionalPath,
+            "For `caddy.tls = \"files\"`: the private key in PEM form, readable for Caddy and not for the workspace."),
         Setting(
             "caddy.behind_proxy", \.caddy.behindProxy, .boolean,
             "Whether a proxy or tunnel that ends TLS stands in front of Caddy. It allows addresses other than loopback, and URLs begin with https."
+        ),
+        Setting(
+            "caddy.trusted_proxies", \.caddy.trustedProxies,
+            .list(of: .network, limit: 64, example: "[\"127.0.0.0/8\", \"::1/128\"]"),
+            "With `caddy.behind_proxy`: where that proxy's requests come from. Their X-Forwarded-* headers are passed on, those of others are replaced."
+        ),
+        Setting(
+            "caddy.access_log", \.caddy.accessLog, .optionalSocketPath, reloadable: false,
+            "The socket on which Caddy tells samd of each request, for the counters. With samd-access.socket active, that unit's ListenStream= must be the same. \"\" turns it off."
         ),
     ]
 

@@ -28,6 +28,31 @@ extension SettingForm where Value == String {
         }
     }
 
+    /// An absolute path, or nothing.
+    static var optionalPath: Self {
+        text("an absolute path, or \"\" for none") { path in
+            path.isEmpty || path.hasPrefix("/") && path.utf8.count < 4096 && !path.contains("\0")
+        }
+    }
+
+    /// A unix socket's path, or nothing.
+    static var optionalSocketPath: Self {
+        text("an absolute path of at most 107 bytes, or \"\" for none") { path in
+            path.isEmpty || path.hasPrefix("/") && path.utf8.count <= 107 && !path.contains("\0")
+        }
+    }
+
+    /// Addresses in CIDR notation (RFC 4632).
+    static var network: Self {
+        text("a network such as \"10.0.0.0/8\" or \"::1/128\"") { network in
+            let parts = network.split(separator: "/", omittingEmptySubsequences: false)
+            guard parts.count == 2, let address = IPAddress(String(parts[0])),
+                let bits = Int(parts[1]), String(bits) == parts[1]
+            else { return false }
+            return (0...(address.isIPv6 ? 128 : 32)).contains(bits)
+        }
+    }
+
     /// A unix socket's path fits into sockaddr_un (unix(7)).
     static var socketPath: Self {
         text("an absolute path of at most 107 bytes, for example \"/run/samd/samd.sock\"") { path in
@@ -107,6 +132,29 @@ extension SettingForm {
             accepted: "one of \(Choice.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", "))",
             parse: { if case .string(let text) = $0 { Choice(rawValue: text) } else { nil } },
             render: { "\"\($0.rawValue)\"" })
+    }
+}
+
+extension SettingForm where Value == [String: UInt16] {
+    /// Names for ports; a name must not look like a port's own.
+    static var aliases: Self {
+        Self(
+            accepted: "names and their ports, each name a host label that begins with a letter, for example { ui = 3001 }",
+            parse: { value in
+                guard case .table(let table) = value, table.count <= 100 else { return nil }
+                var aliases: [String: UInt16] = [:]
+                for (name, port) in table {
+                    guard HostName.isLabel(name), name.first?.isLetter == true, name == name.lowercased(),
+                        case .integer(let number) = port, (1...65535).contains(number)
+                    else { return nil }
+                    aliases[name] = UInt16(number)
+                }
+                return aliases
+            },
+            render: { aliases in
+                let pairs = aliases.sorted { $0.key < $1.key }.map { "\($0.key) = \($0.value)" }
+                return pairs.isEmpty ? "{}" : "{ \(pairs.joined(separator: ", ")) }"
+            })
     }
 }
 
