@@ -77,15 +77,30 @@ package struct ListeningPort: Sendable, Equatable {
     package var firstSeen: SuspendingClock.Instant
     /// The inode of the socket; of several that share the identity (SO_REUSEPORT), one.
     package var inode: UInt64
+    /// The container that the listener belongs to, or forwards to; `nil` for a process of this machine itself.
+    package var container: Container?
+    /// Whether a runtime's helper (docker-proxy, conmon, rootlessport, slirp4netns, pasta) listens here for `container`.
+    package var isForwarder: Bool
+    /// How its network namespace is entered; `nil` for the daemon's own. Stays the same while it leads there.
+    package var entrance: NamespaceEntrance?
+    /// For a listener of another namespace: the IPv4 address at which this machine reaches exactly this listener
+    /// without entering its namespace; `nil` if there is none. Always `nil` in the daemon's own namespace.
+    package var hostAddress: IPAddress?
 
     /// Creates a port from its parts.
     package init(
-        identity: PortIdentity, process: OwnerProcess?, firstSeen: SuspendingClock.Instant, inode: UInt64
+        identity: PortIdentity, process: OwnerProcess?, firstSeen: SuspendingClock.Instant, inode: UInt64,
+        container: Container? = nil, isForwarder: Bool = false, entrance: NamespaceEntrance? = nil,
+        hostAddress: IPAddress? = nil
     ) {
         self.identity = identity
         self.process = process
         self.firstSeen = firstSeen
         self.inode = inode
+        self.container = container
+        self.isForwarder = isForwarder
+        self.entrance = entrance
+        self.hostAddress = hostAddress
     }
 }
 

@@ -1,5 +1,6 @@
 package import ProcFS
 package import Supervision
+import Synchronization
 
 /// Watches which ports are listened on and tells the whole set whenever it changes.
 ///
@@ -12,6 +13,7 @@ package struct PortWatchService: SupervisedService {
     package let monitor: ServiceMonitor
     private let settings: PortWatchSettings
     private let scanner: PortScanner
+    private let counters = Counters()
     private let now: @Sendable () -> SuspendingClock.Instant
     private let onChange: @Sendable ([ListeningPort]) async -> Void
     private let onWakeUpSource: @Sendable (WakeUpSource) async -> Void
@@ -39,6 +41,9 @@ package struct PortWatchService: SupervisedService {
         self.onWakeUpSource = onWakeUpSource
         scanner = PortScanner(procfs: procfs, view: view)
     }
+
+    /// What was done and seen so far; may be asked from any thread.
+    package func statistics() -> PortWatchStatistics { counters.value.withLock { $0 } }
 
     /// Watches until cancelled. When it returns, the tracefs instance is gone.
     package func run() async {
@@ -76,6 +81,10 @@ package struct PortWatchService: SupervisedService {
         }
     }
 
+    private final class Counters: Sendable {
+        let value = Mutex(PortWatchStatistics())
+    }
+
     private struct Loop {
         var changes: PortChanges
         var schedule: ScanSchedule
@@ -97,6 +106,12 @@ package struct PortWatchService: SupervisedService {
         if isVerifying { loop.ownersVerifiedAt = start }
         let scan = await scanner.scan(verifyingOwners: isVerifying)
         let end = now()
+        counters.value.withLock { statistics in
+            statistics.namespaces = 1
+            statistics.sockets = scan.observations.count
+            statistics.scans += 1
+            statistics.lastScan = start.duration(to: end)
+        }
         let outcome = loop.changes.observe(scan, at: end)
         loop.schedule.scanned(from: start, to: end, outcome: outcome)
         if let snapshot = outcome.snapshot { await onChange(snapshot) }

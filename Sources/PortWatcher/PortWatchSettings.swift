@@ -13,6 +13,8 @@ package struct PortWatchSettings: Sendable, Equatable {
     package var settleWindow: Duration = .milliseconds(20)
     /// A port is withdrawn once it has been absent for this long, so that a restarting server keeps its URL.
     package var removalDelay: Duration = .seconds(3)
+    /// How long an absent port is kept at the most when its server is likely to come back.
+    package var restartDelay: Duration = .seconds(30)
     /// Polling: time between scans within `activePeriod` of the last change.
     package var activePollInterval: Duration = .seconds(1)
     /// Polling: time between scans when nothing changed for `activePeriod`.
