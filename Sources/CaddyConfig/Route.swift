@@ -10,15 +10,20 @@ package struct Route: Sendable, Equatable {
     package var upstreamHost: String
     /// Whether strangers get through. Otherwise the document's account is asked for.
     package var isPublic: Bool
+    /// Who listens there, in the caller's words. Caddy is not told; another listener behind an equal route is another route.
+    package var listener: String
 
     /// Creates a route; nothing is checked.
-    package init(id: String, hosts: [String], upstream: String, upstreamHost: String, isPublic: Bool = false)
-    {
+    package init(
+        id: String, hosts: [String], upstream: String, upstreamHost: String, isPublic: Bool = false,
+        listener: String = ""
+    ) {
         self.id = id
         self.hosts = hosts
         self.upstream = upstream
         self.upstreamHost = upstreamHost
         self.isPublic = isPublic
+        self.listener = listener
     }
 }
 

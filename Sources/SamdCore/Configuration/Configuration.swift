@@ -67,6 +67,11 @@ package struct Configuration: Sendable, Equatable {
 
     /// The defaults.
     package init() {}
+
+    /// Where the sockets are through which Caddy reaches into network namespaces.
+    package var relayFolder: String { "\(daemon.runtimeDirectory)/relay" }
+    /// Where Caddy writes its access log; nil when it is turned off.
+    package var accessLogSocket: String? { caddy.accessLog.isEmpty ? nil : caddy.accessLog }
 }
 
 /// The least severe level that is logged.

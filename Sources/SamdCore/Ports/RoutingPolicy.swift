@@ -27,6 +27,14 @@ package struct RoutingPolicy: Sendable, Equatable {
     /// Ports that Caddy itself listens on for samd: publishing them would make a loop.
     package var reserved: Set<UInt16> = []
     package var limit = 100
+    /// Whether containers' ports are offered.
+    package var containers = true
+    /// Whether overrides may take the password off a port.
+    package var allowPublic = true
+    /// Further names of ports.
+    package var aliases: [String: UInt16] = [:]
+    /// Where relays' sockets are.
+    package var relayFolder = "/run/samd/relay"
     package var pattern = "{port}--{vm}.{domain}"
     package var vm = "vm"
     package var domain = "localhost"
@@ -36,9 +44,30 @@ package struct RoutingPolicy: Sendable, Equatable {
 
     package init() {}
 
-    /// The host name under which a port is published.
-    package func host(for port: UInt16) -> String {
-        HostName.expand(pattern, port: String(port), vm: vm, domain: domain)
+    /// The host name under which a port of that name is published.
+    package func host(for name: String) -> String {
+        HostName.expand(pattern, port: name, vm: vm, domain: domain)
+    }
+
+    /// The host names for a port's own names, aliases behind them.
+    func hosts(for names: [String]) -> [String] {
+        let further = names.compactMap { UInt16($0) }.flatMap { port in
+            aliases.filter { $0.value == port }.keys.sorted()
+        }
+        return (names + further).map { host(for: $0) }
+    }
+
+    /// How many characters a port's name may have, so that its label has 63 at most and the whole name 253.
+    var longestPortLabel: Int {
+        let frame = host(for: "")
+        let label = frame.prefix { $0 != "." }.utf8.count
+        return max(5, Swift.min(63 - label, 253 - frame.utf8.count))
+    }
+
+    /// What certificates have to cover: one wildcard, since the port always begins the first label.
+    package var certificateSubjects: [String] {
+        let frame = host(for: "")
+        return ["*" + frame.drop { $0 != "." }]
     }
 
     /// The URL of a host name.
@@ -76,15 +105,20 @@ extension RoutingPolicy {
         allowEphemeral = Set(configuration.ports.allowEphemeral)
         self.ephemeral = ephemeral
         limit = configuration.ports.limit
+        containers = configuration.workspace.containers
+        allowPublic = configuration.ports.allowPublic
+        aliases = configuration.routes.aliases
+        relayFolder = configuration.relayFolder
         reserved = Set(configuration.caddy.listen.map(\.port))
         if case .tcp(_, let port) = configuration.caddy.admin { reserved.insert(port) }
         pattern = configuration.routes.pattern
         domain = configuration.routes.domain
         vm = configuration.routes.vm.isEmpty ? Self.label(from: hostName) : configuration.routes.vm
-        if configuration.caddy.behindProxy {
-            scheme = "https"
-        } else {
-            urlPort = configuration.caddy.listen.first.map(\.port).flatMap { $0 == 80 ? nil : $0 }
+        let isEncrypted = configuration.caddy.tls != .off
+        if isEncrypted || configuration.caddy.behindProxy { scheme = "https" }
+        if !configuration.caddy.behindProxy {
+            let usual: UInt16 = isEncrypted ? 443 : 80
+            urlPort = configuration.caddy.listen.first.map(\.port).flatMap { $0 == usual ? nil : $0 }
         }
     }
 
