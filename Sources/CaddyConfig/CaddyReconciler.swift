@@ -14,6 +14,17 @@ package enum ReconcileOutcome: Sendable, Equatable {
     case refused(CaddyError)
 }
 
+/// What Caddy does not do although the document wants it, while the routes are served all the same.
+package struct CaddyExtras: Sendable, Equatable {
+    /// Why there is no access log; nil when there is one or none is wanted.
+    package var accessLog: String?
+    /// Why TLS is not as wanted; nil when it is.
+    package var tls: String?
+
+    /// Nothing is missing.
+    package init() {}
+}
+
 /// Intervals of the reconciler.
 package struct CaddySettings: Sendable {
     /// How often the configuration is looked at when all is well.
@@ -103,6 +114,9 @@ package final class CaddyReconciler: SupervisedService {
         }
         wakeUp.fire()
     }
+
+    /// What is missing beside the routes, as of the last attempt.
+    package func extras() -> CaddyExtras { CaddyExtras() }
 
     /// Waits until Caddy was asked for the first time, with whatever result, or the task is cancelled.
     package func firstAttempt() async {

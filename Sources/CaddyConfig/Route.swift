@@ -41,6 +41,23 @@ package struct WebAccount: Sendable, Equatable {
     }
 }
 
+/// How our server's connections are encrypted.
+package enum CaddyTLS: Sendable, Equatable {
+    /// Plain HTTP.
+    case off
+    /// By Caddy's own certificate authority.
+    ///
+    /// - Parameter subjects: the names on its certificates, for example `"*.example.com"`; a wildcard covers one label.
+    case `internal`(subjects: [String])
+    /// By a certificate and its key.
+    ///
+    /// - Parameters:
+    ///   - certificate: the absolute path of a PEM file with the certificate and its intermediates, readable by Caddy.
+    ///   - key: the absolute path of its private key in PEM, readable by Caddy.
+    ///   - version: changes when the content of either file does, so that Caddy loads them again.
+    case files(certificate: String, key: String, version: String)
+}
+
 /// Everything that Caddy is to serve for us.
 package struct CaddyDocument: Sendable, Equatable {
     /// Addresses in Caddy's form, for example `"127.0.0.1:8080"`, `"[::1]:8080"`, `"unix//run/x.sock"`.
@@ -49,11 +66,23 @@ package struct CaddyDocument: Sendable, Equatable {
     package var account: WebAccount
     /// Sorted by id, so that equal sets make equal documents.
     package private(set) var routes: [Route]
+    /// How visitors' connections are encrypted.
+    package var tls: CaddyTLS
+    /// The absolute path of the unix socket that gets a line for each request; nil: none.
+    package var accessLog: String?
+    /// CIDRs of the proxies in front of Caddy whose `X-Forwarded-*` are believed and passed on. All others' are replaced.
+    package var trustedProxies: [String]
 
     /// Creates a document; routes may come in any order.
-    package init(listen: [String], account: WebAccount, routes: [Route]) {
+    package init(
+        listen: [String], account: WebAccount, routes: [Route], tls: CaddyTLS = .off,
+        accessLog: String? = nil, trustedProxies: [String] = []
+    ) {
         self.listen = listen
         self.account = account
         self.routes = routes.sorted { ($0.id, $0.upstream) < ($1.id, $1.upstream) }
+        self.tls = tls
+        self.accessLog = accessLog
+        self.trustedProxies = trustedProxies
     }
 }

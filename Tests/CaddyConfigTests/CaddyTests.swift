@@ -10,7 +10,7 @@ import Testing
 private let credentials = Result { try WebCredentials.generate(user: "dev") }
 
 /// A route to the upstream of `startUpstream`, whether it runs or not.
-private func echoRoute(_ caddy: CaddyProcess, _ number: Int = 3000, isPublic: Bool = false) -> Route {
+private func echoRoute(_ caddy: TestCaddy, _ number: Int = 3000, isPublic: Bool = false) -> Route {
     Route(
         id: "p\(number)", hosts: ["\(number)--vm.localhost"], upstream: "unix/\(caddy.upstreamSocket)",
         upstreamHost: "localhost:\(number)", isPublic: isPublic)
@@ -24,7 +24,7 @@ struct CaddyTests {
         "Routes are published with a password, and what is unchanged is not written",
         arguments: CaddyVersion.allCases)
     func publish(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.foreignConfiguration)
         let upstream = try caddy.startUpstream()
         defer { upstream.stop() }
@@ -77,7 +77,7 @@ struct CaddyTests {
 
     @Test("A Caddy without any configuration gets our server", arguments: CaddyVersion.allCases)
     func nothingThere(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(version == .current ? nil : caddy.bareConfiguration)
         try await withReconciler(caddy.client) { running in
             running.reconciler.submit(caddy.document([], account: credentials.account))
@@ -89,7 +89,7 @@ struct CaddyTests {
 
     @Test("What belongs to others stays byte for byte", arguments: CaddyVersion.allCases)
     func foreign(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.foreignConfiguration)
         let places = ["/config/admin", "/config/logging", "/config/apps/http/servers/foreign", "/id/theirs"]
         func theirs() async throws -> [[UInt8]] {
@@ -113,7 +113,7 @@ struct CaddyTests {
 
     @Test("What someone else's /load wiped is put back, and said", arguments: CaddyVersion.allCases)
     func repair(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.foreignConfiguration)
         let upstream = try caddy.startUpstream()
         defer { upstream.stop() }
@@ -135,7 +135,7 @@ struct CaddyTests {
 
     @Test("Changes to our own server are undone", arguments: CaddyVersion.allCases)
     func tampered(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         try await withReconciler(caddy.client, settings: brisk) { running in
             running.reconciler.submit(caddy.document([], account: credentials.account))
@@ -150,7 +150,7 @@ struct CaddyTests {
 
     @Test("A stale ETag is a conflict", arguments: CaddyVersion.allCases)
     func etag(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         let renderer = CaddyRenderer(features: CaddyFeatures(streamCloseDelay: false))
         let client = caddy.client
@@ -178,7 +178,7 @@ struct CaddyTests {
         "A refused configuration is shown in Caddy's words, and a better one applies at once",
         arguments: CaddyVersion.allCases)
     func refused(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.foreignConfiguration)
         let account = credentials.account
         try await withReconciler(caddy.client) { running in
@@ -202,7 +202,7 @@ struct CaddyTests {
 
     @Test("Our key or id in someone else's hands is not touched", arguments: CaddyVersion.allCases)
     func clash(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         let theirs: JSONValue = ["listen": [.string("unix/\(caddy.foreignSocket)")]]
         let stolenID: JSONValue = [
@@ -230,7 +230,7 @@ struct CaddyTests {
         "Without Caddy the service says so; when it comes, goes and comes, its socket tells",
         arguments: CaddyVersion.allCases)
     func restarts(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         // No retry within the test: only the socket's appearance can bring it on. That Caddy is gone shows at the
         // next look at the latest, for it does not always remove its socket.
         var settings = quiet
@@ -267,7 +267,7 @@ struct CaddyTests {
 
     @Test("Unknown users cost Caddy no password hash", arguments: CaddyVersion.allCases)
     func strangers(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         let document = caddy.document([echoRoute(caddy)], account: credentials.account)
         try await withReconciler(caddy.client) { running in
@@ -286,7 +286,7 @@ struct CaddyTests {
 
     @Test("Of many documents in a row the newest wins", arguments: CaddyVersion.allCases)
     func flood(version: CaddyVersion) async throws {
-        let (caddy, credentials) = (try CaddyProcess(version), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         try await withReconciler(caddy.client, settings: brisk) { running in
             for count in 1...100 {
@@ -302,7 +302,7 @@ struct CaddyTests {
         let found = try await caddy.client.readServer(key: "samd")
         let server = try #require(found)
         guard case .array(let routes) = server.value["routes"] else {
-            throw CaddyProcess.Failure(reason: "no routes")
+            throw TestCaddy.Failure(reason: "no routes")
         }
         #expect(routes.count == 102)
         try await caddy.stop()
@@ -310,7 +310,7 @@ struct CaddyTests {
 
     @Test("Open websockets live through twenty changes")
     func websocket() async throws {
-        let (caddy, credentials) = (try CaddyProcess(.current), try credentials.get())
+        let (caddy, credentials) = (try TestCaddy(.current), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         let upstream = try TestServer(.unix(path: caddy.upstreamSocket)) { connection in
             _ = try connection.readHead()

@@ -20,7 +20,7 @@ enum CaddyVersion: String, CaseIterable, Sendable, CustomTestStringConvertible {
 }
 
 /// A real Caddy with everything it touches in a temporary directory: configuration, data, admin and web sockets.
-final class CaddyProcess: Sendable {
+final class TestCaddy: Sendable {
     struct Failure: Error {
         var reason: String
     }
@@ -191,7 +191,7 @@ func waitUntil(
     let deadline = ContinuousClock.now.advanced(by: limit)
     while try await !condition() {
         if ContinuousClock.now > deadline {
-            throw CaddyProcess.Failure(reason: "waited in vain until \(what)")
+            throw TestCaddy.Failure(reason: "waited in vain until \(what)")
         }
         try await Task.sleep(for: .milliseconds(3))
     }
