@@ -1,56 +1,59 @@
 package import CaddyConfig
-import FoundationEssentials
 import Logging
 package import PortWatcher
 import ProcFS
-import Supervision
 
 /// What is true now: the one state that the local API, the status line and the events read.
 ///
 /// Data flows in as whole snapshots (all ports, one outcome), newest wins, and flows out as one Caddy document.
 package actor DaemonState {
     /// What Caddy last did with our routes.
-    private enum CaddyCondition: Equatable { case unknown, applied, failing(String) }
+    enum CaddyCondition: Equatable { case unknown, applied, failing(String) }
 
-    private let log: EventLog
-    private let users: any UserDatabase
-    private let submit: @Sendable (CaddyDocument) -> Void
-    private let onStatusLine: @Sendable (String) -> Void
-    private let sightings: PortSightings
+    let log: EventLog
+    let users: any UserDatabase
+    let traffic: PortTraffic
+    let sightings: PortSightings
+    private let effects: DaemonEffects
     private let hostName: String
     private let ephemeral: ClosedRange<UInt16>
 
-    private var configuration: Configuration
-    private var credentials: WebCredentials
+    private(set) var configuration: Configuration
+    private(set) var credentials: WebCredentials
+    private(set) var overrides: PortOverrides
     private var listening: [ListeningPort] = []
-    private var hasScanned = false
+    private(set) var hasScanned = false
     private var awaitingFirstScan: [CheckedContinuation<Void, Never>] = []
-    private var table = RoutingTable()
+    private(set) var table = RoutingTable()
+    /// What Caddy was last asked for.
+    private var submitted: CaddyDocument?
+    /// What Caddy last took, also while it is away.
+    private var served: CaddyDocument?
+    private var awaitingCaddy: [CheckedContinuation<Void, Never>] = []
     /// What Caddy has now, as far as is known.
-    private var applied: [Route] = []
+    private(set) var applied: [Route] = []
     /// What followers of the events were told to be published.
     private var announced: [Route] = []
-    private var caddy = CaddyCondition.unknown
-    private var wakeUp: WakeUpSource?
+    private(set) var caddy = CaddyCondition.unknown
+    private(set) var wakeUp: WakeUpSource?
     private var lastStatusLine = ""
 
     /// Creates the state of a daemon that has seen nothing yet.
     package init(
-        configuration: Configuration, credentials: WebCredentials, hostName: String,
-        ephemeral: ClosedRange<UInt16>,
-        log: EventLog, users: any UserDatabase, sightings: PortSightings,
-        submit: @escaping @Sendable (CaddyDocument) -> Void,
-        onStatusLine: @escaping @Sendable (String) -> Void
+        configuration: Configuration, credentials: WebCredentials, overrides: PortOverrides = PortOverrides(),
+        hostName: String, ephemeral: ClosedRange<UInt16>, log: EventLog, users: any UserDatabase,
+        sightings: PortSightings, traffic: PortTraffic = PortTraffic(), effects: DaemonEffects
     ) {
         self.configuration = configuration
         self.credentials = credentials
+        self.overrides = overrides
         self.hostName = hostName
         self.ephemeral = ephemeral
         self.log = log
         self.users = users
         self.sightings = sightings
-        self.submit = submit
-        self.onStatusLine = onStatusLine
+        self.traffic = traffic
+        self.effects = effects
     }
 
     // MARK: What flows in
@@ -59,9 +62,11 @@ package actor DaemonState {
     package func portsChanged(_ ports: [ListeningPort]) {
         listening = ports
         hasScanned = true
+        dropOverridesTakenOver()
         route()
         sightings.keep(only: ports)
-        endWait()
+        for continuation in awaitingFirstScan { continuation.resume() }
+        awaitingFirstScan = []
     }
 
     /// How changes of ports are noticed from now on.
@@ -84,14 +89,14 @@ package actor DaemonState {
         switch outcome {
         case .applied(let document, _, _):
             becameReachable()
-            announce(document.routes)
+            serve(document)
         case .repaired(let document, _):
             becameReachable()
             log.record(
                 .caddyRepaired, level: .notice,
                 "somebody else replaced Caddy's configuration; samd's routes are back",
                 ["routes": "\(document.routes.count)"])
-            announce(document.routes)
+            serve(document)
         case .unreachable(let error):
             fail(.caddyUnreachable, "Caddy does not answer on \(configuration.caddy.admin)", error)
         case .refused(let error):
@@ -107,82 +112,118 @@ package actor DaemonState {
         route()
     }
 
-    // MARK: What flows out
+    // MARK: What people decide
+
+    /// Changes what is decided about the port of a name, and returns it once Caddy has the change, at the latest after 3 s.
+    ///
+    /// - Parameter isByRoot: whether root asks, who may publish what others may not.
+    package func change(
+        _ name: String, to change: PortChange, isByRoot: Bool
+    ) async throws(ProblemDetails) -> PortReport {
+        let port = try port(named: name)
+        let policy = policy()
+        var override = change.isReset ? PortOverride() : overrides[port.listening] ?? PortOverride()
+        if let auth = change.auth { override.auth = auth }
+        if let published = change.published {
+            override.published = published
+            override.isByRoot = isByRoot
+        }
+        if override.auth == .public, !policy.allowPublic { throw PortProblems.publicIsForbidden(name) }
+        if change.published == true,
+            let refusal = Refusals.refusal(
+                of: port.listening, name: name, override: override, policy: policy)
+        {
+            throw PortProblems.refused(name, refusal)
+        }
+        var changed = overrides
+        guard changed.set(override, for: port.listening) else { throw PortProblems.tooMany }
+        do { try effects.saveOverrides(changed.entries) } catch { throw PortProblems.notSaved(error) }
+        overrides = changed
+        route()
+        await servedAll(within: Self.caddyPatience)
+        let identity = port.listening.identity
+        guard let now = table.ports.first(where: { $0.listening.identity == identity }) else {
+            throw PortProblems.unknown(name)
+        }
+        return reports([now])[0]
+    }
+
+    /// Makes a new web password, and returns it once Caddy asks for it, at the latest after 3 s.
+    package func renewPassword() async throws(ProblemDetails) -> PasswordReport {
+        do {
+            credentials = try effects.renewPassword(configuration.routes.user)
+        } catch {
+            throw PortProblems.notSaved(error)
+        }
+        log.record(
+            .passwordRenewed, level: .notice,
+            "the web password was renewed; connections that came in with the old one end",
+            ["user": credentials.user])
+        route()
+        await servedAll(within: Self.caddyPatience)
+        return password()
+    }
+
+    private static let caddyPatience: Duration = .seconds(3)
+
+    private func port(named name: String) throws(ProblemDetails) -> RoutedPort {
+        let matches = table.ports.filter { $0.name == name || $0.isCalled(name) }
+        let best = matches.min { $0.rank(for: name) < $1.rank(for: name) }
+        guard let best else { throw PortProblems.unknown(name) }
+        return best
+    }
+
+    private func dropOverridesTakenOver() {
+        let dropped = overrides.dropTakenOver(by: listening)
+        guard !dropped.isEmpty else { return }
+        for key in dropped {
+            log.record(
+                .overrideDropped, level: .notice,
+                "what was set for port \(key.port) of uid \(key.ownerUID) is gone: another user listens there now",
+                ["port": "\(key.port)", "uid": "\(key.ownerUID)"])
+        }
+        do {
+            try effects.saveOverrides(overrides.entries)
+        } catch {
+            log.record(
+                .stateDiscarded, level: .warning, "changed settings of ports could not be saved: \(error)",
+                ["reason": "\(error)"])
+        }
+    }
+
+    // MARK: Waiting
 
     /// Returns once ports were seen for the first time, at the latest after `limit`: a list from before would be empty and wrong.
     package func firstScan(within limit: Duration) async {
         if hasScanned { return }
         let alarm = Task {
             try await Task.sleep(for: limit, clock: .suspending)
-            endWait()
+            for continuation in awaitingFirstScan { continuation.resume() }
+            awaitingFirstScan = []
         }
         await withCheckedContinuation { awaitingFirstScan.append($0) }
         alarm.cancel()
     }
 
-    /// Whether ports were seen at all.
-    package func isStarting() -> Bool { !hasScanned }
-
-    /// For `GET /v1/ports`.
-    package func portList() -> PortList {
-        let current = currentIDs()
-        let owners = policy().owners
-        return PortList(ports: table.ports.map { report($0, current: current, owners: owners) })
-    }
-
-    /// Counts for `GET /v1/status`.
-    package func counts() -> StatusReport.Counts {
-        let published = currentIDs().count
-        let refused = table.ports.count { if case .refused = $0.decision { true } else { false } }
-        return StatusReport.Counts(
-            published: published, pending: table.routes.count - published, refused: refused)
-    }
-
-    /// How ports are noticed, for `GET /v1/status`.
-    package func wakeUpReport() -> StatusReport.WakeUp {
-        switch wakeUp {
-        case nil: StatusReport.WakeUp(source: "starting", reason: nil)
-        case .kernelEvents: StatusReport.WakeUp(source: "kernel events", reason: nil)
-        case .polling(let reason): StatusReport.WakeUp(source: "polling", reason: reason)
+    /// Returns once Caddy took what it was last asked for or failed, at the latest after `limit`.
+    private func servedAll(within limit: Duration) async {
+        guard submitted != nil, served != submitted else { return }
+        let alarm = Task {
+            try await Task.sleep(for: limit, clock: .suspending)
+            endWaitForCaddy()
         }
+        await withCheckedContinuation { awaitingCaddy.append($0) }
+        alarm.cancel()
     }
 
-    /// The web password, for its owner.
-    package func password() -> PasswordReport {
-        PasswordReport(user: credentials.user, password: credentials.password)
-    }
-
-    /// This machine's name in URLs.
-    package func vm() -> String { policy().vm }
-
-    /// Tells whether a user is a workspace owner: their ports are published, and they may change things.
-    package func ownerCheck() -> @Sendable (UInt32) -> Bool {
-        let owners = policy().owners
-        return { owners.contains($0) }
-    }
-
-    /// The line that `systemctl status` shows.
-    package func statusLine() -> String {
-        let counts = counts()
-        var parts = ["\(counts.published) published, \(counts.refused) refused"]
-        if counts.pending > 0 { parts.append("\(counts.pending) waiting for Caddy") }
-        switch wakeUp {
-        case nil: break
-        case .kernelEvents: parts.append("kernel events")
-        case .polling: parts.append("polling")
-        }
-        if case .failing(let reason) = caddy { parts.append(reason) }
-        return parts.joined(separator: "; ")
+    private func endWaitForCaddy() {
+        for continuation in awaitingCaddy { continuation.resume() }
+        awaitingCaddy = []
     }
 
     // MARK: Inside
 
-    private func endWait() {
-        for continuation in awaitingFirstScan { continuation.resume() }
-        awaitingFirstScan = []
-    }
-
-    private func policy() -> RoutingPolicy {
+    func policy() -> RoutingPolicy {
         RoutingPolicy(configuration, hostName: hostName, ephemeral: ephemeral, userID: { users.uid(of: $0) })
     }
 
@@ -190,25 +231,54 @@ package actor DaemonState {
     private func route() {
         guard hasScanned else { return }
         let known = Set(table.ports.map(\.listening.identity))
-        table = Routing.table(for: listening, policy: policy())
-        submit(
-            CaddyDocument(
-                listen: configuration.caddy.listen.map(\.description), account: credentials.account,
-                routes: table.routes))
+        let policy = policy()
+        table = Routing.table(for: listening, policy: policy, overrides: overrides)
+        let failures = effects.setRelays(table.relays)
+        for relay in table.relays {
+            if let refusal = failures[relay.name] { table.refuse(relay, refusal) }
+        }
+        traffic.follow(table.routes)
+        let document = CaddyDocument(
+            listen: configuration.caddy.listen.map(\.description), account: credentials.account,
+            routes: table.routes, tls: tls(policy), accessLog: configuration.accessLogSocket,
+            trustedProxies: configuration.caddy.behindProxy ? configuration.caddy.trustedProxies : [])
+        submitted = document
+        effects.submit(document)
         for port in table.ports where !known.contains(port.listening.identity) {
-            announceRefusal(port)
+            announceRefusal(port, owners: policy.owners)
         }
         publishStatusLine()
     }
 
-    private func announceRefusal(_ port: RoutedPort) {
+    private func tls(_ policy: RoutingPolicy) -> CaddyTLS {
+        let caddy = configuration.caddy
+        switch caddy.tls {
+        case .off: return .off
+        case .internal: return .internal(subjects: policy.certificateSubjects)
+        case .files:
+            let version = CertificateVersion.of(certificate: caddy.certificate, key: caddy.key)
+            return .files(certificate: caddy.certificate, key: caddy.key, version: version)
+        }
+    }
+
+    /// Caddy has a document: who came in under the one before and may not be there any more is put out.
+    private func serve(_ document: CaddyDocument) {
+        if let served {
+            let revocations = Revocations.from(served, to: document)
+            if !revocations.isEmpty { effects.endConnections(revocations) }
+        }
+        served = document
+        announce(document.routes)
+        if served == submitted { endWaitForCaddy() }
+    }
+
+    private func announceRefusal(_ port: RoutedPort, owners: RoutingPolicy.Owners) {
         // A system daemon's port is nobody's surprise; one of the workspace's own is.
         guard case .refused(let refusal) = port.decision, refusal.isSurprising,
-            policy().owners.contains(port.listening.identity.ownerUID)
+            owners.contains(port.listening.identity.ownerUID)
         else { return }
-        let number = port.listening.identity.port
         log.record(
-            .portRefused, level: .notice, "port \(number) is not published: \(refusal.reason)",
+            .portRefused, level: .notice, "port \(port.name) is not published: \(refusal.reason)",
             facts(port).merging(["reason": refusal.reason, "hint": refusal.hint ?? ""]) { old, _ in old })
     }
 
@@ -217,18 +287,30 @@ package actor DaemonState {
         let after = Dictionary(routes.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
         applied = routes
         announced = routes
-        for route in before.values.sorted(by: { $0.id < $1.id }) where after[route.id] != route {
+        for route in before.values.sorted(by: { $0.id < $1.id }) where !route.isKept(in: after) {
             log.record(
                 .portWithdrawn, "\(route.hosts.joined(separator: ", ")) is withdrawn",
-                ["port": String(route.id.dropFirst()), "host": route.hosts.first ?? ""])
+                [
+                    "port": String(route.name.prefix { $0 != "-" }), "name": route.name,
+                    "host": route.hosts.first ?? "",
+                ])
         }
         for port in table.ports {
-            guard case .published(let host, let url) = port.decision else { continue }
-            let id = "p\(port.listening.identity.port)"
-            guard let route = after[id], route.hosts == [host], before[id] != route else { continue }
-            log.record(
-                .portPublished, "port \(port.listening.identity.port) is published at \(url)",
-                facts(port).merging(["host": host, "url": url]) { old, _ in old })
+            guard case .published(let hosts, let access) = port.decision,
+                let route = after["p\(port.name)"], route.hosts == hosts
+            else { continue }
+            let url = policy().url(for: hosts.first ?? "")
+            let facts = facts(port).merging([
+                "host": hosts.first ?? "", "url": url, "auth": access.rawValue,
+            ]) { old, _ in old }
+            if before[route.id]?.isKept(in: after) != true {
+                let warning = access == .public ? ", without a password" : ""
+                log.record(.portPublished, "port \(port.name) is published at \(url)\(warning)", facts)
+            } else if before[route.id]?.isPublic != route.isPublic {
+                let sentence =
+                    access == .public ? "is open to everybody now" : "asks for the web password again"
+                log.record(.portAccessChanged, level: .notice, "port \(port.name) \(sentence)", facts)
+            }
         }
     }
 
@@ -247,65 +329,42 @@ package actor DaemonState {
         }
         caddy = .failing(summary)
         if kind == .caddyUnreachable { applied = [] }
-    }
-
-    /// The wanted routes that Caddy has exactly so; one per published port.
-    private func currentIDs() -> Set<String> {
-        let wanted = Dictionary(table.routes.map { ($0.id, $0) }, uniquingKeysWith: { old, _ in old })
-        return Set(applied.filter { wanted[$0.id] == $0 }.map(\.id))
-    }
-
-    private func report(
-        _ port: RoutedPort, current: Set<String>, owners: RoutingPolicy.Owners
-    ) -> PortReport {
-        let identity = port.listening.identity
-        // Command lines are everybody's to see in /proc; the folder of another user's process is not.
-        let showsFolder = owners.contains(identity.ownerUID)
-        var report = PortReport(
-            port: identity.port, address: "\(identity.address)", state: "refused",
-            owner: PortReport.Owner(uid: identity.ownerUID, user: users.name(of: identity.ownerUID)),
-            process: port.listening.process.map {
-                PortReport.Process(
-                    pid: $0.pid, command: Self.commandText($0), cwd: showsFolder ? $0.cwd : nil)
-            },
-            since: sightings.since(port.listening))
-        switch port.decision {
-        case .published(let host, let url):
-            report.state = current.contains("p\(identity.port)") ? "published" : "pending"
-            (report.host, report.url, report.auth) = (host, url, "basic")
-            if report.state == "pending", case .failing(let reason) = caddy { report.reason = reason }
-        case .covered(let address):
-            report.state = "covered"
-            report.reason = "the URL of port \(identity.port) leads to the listener on \(address)"
-        case .refused(let refusal):
-            (report.reason, report.hint) = (refusal.reason, refusal.hint)
-        }
-        return report
-    }
-
-    private func facts(_ port: RoutedPort) -> [String: String] {
-        let identity = port.listening.identity
-        var facts = [
-            "port": "\(identity.port)", "address": "\(identity.address)", "uid": "\(identity.ownerUID)",
-        ]
-        facts["user"] = users.name(of: identity.ownerUID)
-        if let process = port.listening.process {
-            facts["pid"] = "\(process.pid)"
-            facts["command"] = process.executable
-        }
-        return facts
-    }
-
-    /// A command line as people read it; bounded. Arguments may hold secrets, so this goes to the socket, never to the journal.
-    private static func commandText(_ process: OwnerProcess) -> String {
-        let text = process.command.isEmpty ? process.executable : process.command.joined(separator: " ")
-        return text.count > 200 ? text.prefix(199) + "…" : text
+        endWaitForCaddy()
     }
 
     private func publishStatusLine() {
         let line = statusLine()
         guard line != lastStatusLine else { return }
         lastStatusLine = line
-        onStatusLine(line)
+        effects.showStatusLine(line)
+    }
+}
+
+extension Route {
+    /// `3000` or `3000-dc1`.
+    var name: String { String(id.dropFirst()) }
+
+    /// Whether those who knew the route would not notice a difference but for the password.
+    fileprivate func isKept(in routes: [String: Route]) -> Bool {
+        guard let route = routes[id] else { return false }
+        return route.hosts == hosts && route.listener == listener && route.upstream == upstream
+    }
+}
+
+extension RoutedPort {
+    /// Whether a name means this port, too: the number alone, or the long form of a container's.
+    fileprivate func isCalled(_ other: String) -> Bool {
+        if other == "\(listening.identity.port)" { return true }
+        guard listening.entrance != nil, let container = listening.container else { return false }
+        return other == "\(listening.identity.port)-\(PortName.label(of: container))"
+    }
+
+    /// Which of several ports of one name is meant: the lowest.
+    fileprivate func rank(for other: String) -> Int {
+        switch decision {
+        case .published: name == other ? 0 : 2
+        case .covered: 3
+        case .refused: name == other ? 1 : 4
+        }
     }
 }

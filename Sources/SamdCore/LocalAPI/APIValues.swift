@@ -60,18 +60,43 @@ package struct PortReport: Codable, Sendable, Equatable {
         package var cwd: String?
     }
 
+    /// The container that it belongs to.
+    package struct Container: Codable, Sendable, Equatable {
+        package var name: String
+        /// `docker`, `podman`, `containerd`, `nspawn`, `lxc` or `unknown`.
+        package var runtime: String
+        package var id: String?
+        /// Whether this is the container's port published on the machine itself, rather than one inside.
+        package var isForwarded: Bool
+    }
+    /// What was set by `PUT /v1/ports/{name}`.
+    package struct Override: Codable, Sendable, Equatable {
+        package var auth: String?
+        package var published: Bool?
+    }
+
     package var port: UInt16
+    /// How it is called: the number, or number and container.
+    package var name: String
     package var address: String
     /// `published`, `pending` (decided, not yet in Caddy), `covered` (another listener on this number has the URL) or `refused`.
     package var state: String
     package var host: String?
     package var url: String?
-    /// `basic`: the web password is asked for.
+    /// Further URLs.
+    package var aliases: [String]?
+    /// `basic`: the web password is asked for. `public`: everybody gets through.
     package var auth: String?
     package var reason: String?
     package var hint: String?
+    /// The command that would publish it, where one would.
+    package var command: String?
     package var owner: Owner
     package var process: Process?
+    package var container: Container?
+    package var override: Override?
+    /// Requests since samd started.
+    package var requests: UInt64?
     /// When samd first saw it, RFC 3339.
     package var since: String
 }

@@ -34,16 +34,19 @@ package struct LocalAPIRoutes: Sendable {
     private let about: DaemonFacts
     private let monitors: [ServiceMonitor]
     private let authorization: @Sendable () async -> PeerAuthorization
+    private let metrics: @Sendable () async -> [MetricFamily]
 
     package init(
         state: DaemonState, log: EventLog, about: DaemonFacts, monitors: [ServiceMonitor],
-        authorization: @escaping @Sendable () async -> PeerAuthorization
+        authorization: @escaping @Sendable () async -> PeerAuthorization,
+        metrics: @escaping @Sendable () async -> [MetricFamily] = { [] }
     ) {
         self.state = state
         self.log = log
         self.about = about
         self.monitors = monitors
         self.authorization = authorization
+        self.metrics = metrics
     }
 
     func router() -> Router<LocalAPIContext> {
@@ -55,14 +58,44 @@ package struct LocalAPIRoutes: Sendable {
             return try Self.answer(await state.portList())
         }
         router.get("/v1/events") { request, _ in try events(request) }
+        router.put("/v1/ports/{name}") { request, context in
+            let peer = try await mayChange(context)
+            return try await change(request, context, peer: peer)
+        }
         router.get("/v1/password") { _, context in
-            if let refusal = await authorization().refusal(of: context.peer(), right: .change) {
-                throw refusal
-            }
+            _ = try await mayChange(context)
             return try Self.answer(await state.password())
+        }
+        router.post("/v1/password") { _, context in
+            _ = try await mayChange(context)
+            return try Self.answer(try await state.renewPassword())
+        }
+        router.get("/metrics") { _, _ in
+            Response(
+                status: .ok, headers: [.contentType: MetricsPage.contentType],
+                body: ResponseBody(byteBuffer: ByteBuffer(string: MetricsPage.text(await metrics()))))
         }
         return router
     }
+
+    /// The peer, if it may change things.
+    private func mayChange(_ context: LocalAPIContext) async throws -> Peer? {
+        let peer = await context.peer()
+        if let refusal = await authorization().refusal(of: peer, right: .change) { throw refusal }
+        return peer
+    }
+
+    private func change(_ request: Request, _ context: LocalAPIContext, peer: Peer?) async throws -> Response {
+        let name = try context.parameters.require("name")
+        let body = try await request.body.collect(upTo: Self.longestChange)
+        let change = try PortChange(parsing: Array(body.readableBytesView))
+        await state.firstScan(within: Self.firstScanPatience)
+        let isByRoot = peer?.uid == 0 && peer?.isOnHost == true
+        return try Self.answer(try await state.change(name, to: change, isByRoot: isByRoot))
+    }
+
+    /// Of a body, in bytes; a real one has a hundred.
+    private static let longestChange = 4096
 
     /// How long a request waits for the first scan, which takes some 10 ms.
     private static let firstScanPatience: Duration = .seconds(3)
@@ -147,7 +180,13 @@ private struct ProblemMiddleware: RouterMiddleware {
             ProblemDetails(
                 "not-found", status: 404, title: "No such resource",
                 detail: "\(request.method) \(request.uri.path.prefix(200)) is not part of this API",
-                hint: "GET /v1/status, /v1/ports, /v1/events, /v1/password")
+                hint:
+                    "GET /v1/status, /v1/ports, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password")
+        case .contentTooLarge:
+            ProblemDetails(
+                "too-large", status: 413, title: "Too large",
+                detail: "the body of \(request.method) \(request.uri.path.prefix(200)) is longer than allowed",
+                hint: "see docs/api.yaml for what it may hold")
         default:
             ProblemDetails(
                 "bad-request", status: status.code, title: status.reasonPhrase,
