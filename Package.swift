@@ -41,6 +41,8 @@ let package = Package(
             name: "CSystemd", path: "Sources/CInterop/CSystemd", pkgConfig: "libsystemd",
             providers: [.apt(["libsystemd-dev"])]),
         .target(
+            name: "CLinux", path: "Sources/CInterop/CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .target(
             name: "CurlShims", dependencies: ["CCurl"], path: "Sources/CInterop/CurlShims"),
 
         // Features and what they stand on
@@ -48,8 +50,12 @@ let package = Package(
             name: "CaddyConfig", dependencies: ["CCrypt", "COpenSSL", "HTTPClient", "Supervision"],
             swiftSettings: strict),
         .target(name: "HTTPClient", dependencies: ["CCurl", "CurlShims"], swiftSettings: strict),
+        .target(
+            name: "NamespaceRelay", dependencies: ["CLinux", "Supervision"], swiftSettings: strict),
         .target(name: "PortWatcher", dependencies: ["ProcFS", "Supervision"], swiftSettings: strict),
         .target(name: "ProcFS", swiftSettings: strict),
+        .target(
+            name: "SocketDiagnostics", dependencies: ["CLinux", "ProcFS"], swiftSettings: strict),
         .target(name: "Supervision", swiftSettings: strict),
         .target(
             name: "Systemd",
@@ -90,6 +96,10 @@ let package = Package(
         .testTarget(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"], swiftSettings: strict),
         .testTarget(
+            name: "NamespaceRelayTests",
+            dependencies: ["NamespaceRelay"],
+            swiftSettings: strict),
+        .testTarget(
             name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
@@ -103,6 +113,10 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SocketDiagnosticsTests",
+            dependencies: ["ProcFS", "SocketDiagnostics"],
             swiftSettings: strict),
         .testTarget(
             name: "SupervisionTests", dependencies: ["Supervision"], swiftSettings: strict),
