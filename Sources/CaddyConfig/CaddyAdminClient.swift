@@ -57,11 +57,7 @@ package struct CaddyObject: Sendable, Equatable {
     /// For `If-Match`; Caddy 2.6 sends it as a trailer. It holds the value's real path.
     package var etag: String?
     /// The path under `/config/` at which the value is, when Caddy said so.
-    package var path: String? {
-        etag.flatMap { etag in
-            etag.split(separator: " ").first.map { String($0.drop { $0 == "\"" }) }
-        }
-    }
+    package var path: String? { etag.flatMap(CaddyAnswer.path(inETag:)) }
 }
 
 /// The calls to Caddy's admin API that one server needs.
@@ -75,8 +71,6 @@ package struct CaddyAdminClient: Sendable {
     private static let maxAnswerBytes = 16 << 20
     private static let maxReadAttempts = 4
     private static let pauseAfterInterruption = Duration.milliseconds(20)
-    /// Of an error message, so that it still fits a log line and a status report.
-    private static let maxMessageCharacters = 1000
 
     /// Creates a client; `timeout` bounds each request.
     package init(endpoint: CaddyAdminEndpoint, http: HTTPClient, timeout: Duration = .seconds(10)) {
@@ -106,6 +100,19 @@ package struct CaddyAdminClient: Sendable {
         try await write("PATCH", Self.path(ofServer: key), server, etag: etag)
     }
 
+    /// What is in a shared place; nil when nothing is.
+    func read(_ place: SharedPlace) async throws(CaddyError) -> CaddyObject? {
+        try await read(place.rawValue)
+    }
+
+    /// Makes a shared place exactly `value`, nil: removes it. A conflict when it is not as `current` any more.
+    func write(
+        _ value: JSONValue?, to place: SharedPlace, replacing current: CaddyObject?
+    ) async throws(CaddyError) {
+        let method = current == nil ? "PUT" : value == nil ? "DELETE" : "PATCH"
+        try await write(method, place.rawValue, value, etag: current?.etag)
+    }
+
     /// Where a server is, also within ETags.
     static func path(ofServer key: String) -> String { "/config/apps/http/servers/\(key)" }
 
@@ -113,7 +120,7 @@ package struct CaddyAdminClient: Sendable {
         let request = request("GET", path)
         let response = try await sendRepeatedly(request)
         // 404: unknown id. 400 "invalid traversal path": a parent is missing. "null": only the last key is.
-        let message = Self.message(response)
+        let message = CaddyAnswer.message(response.body)
         if response.status == 404 || response.status == 400 && message.contains("invalid traversal path") {
             return nil
         }
@@ -130,11 +137,13 @@ package struct CaddyAdminClient: Sendable {
     }
 
     private func write(
-        _ method: String, _ path: String, _ value: JSONValue, etag: String?
+        _ method: String, _ path: String, _ value: JSONValue?, etag: String?
     ) async throws(CaddyError) {
         var request = request(method, path)
-        request.body = .bytes(Array(value.compact.utf8))
-        request.headers.append((name: "Content-Type", value: "application/json"))
+        if let value {
+            request.body = .bytes(Array(value.compact.utf8))
+            request.headers.append((name: "Content-Type", value: "application/json"))
+        }
         if let etag { request.headers.append((name: "If-Match", value: etag)) }
         // libcurl would send a change twice when a reused connection breaks; here it has to be seen.
         request.options.freshConnection = true
@@ -176,7 +185,7 @@ package struct CaddyAdminClient: Sendable {
     }
 
     private func refusal(_ request: HTTPRequest, _ response: HTTPResponse) -> CaddyError {
-        let message = Self.message(response)
+        let message = CaddyAnswer.message(response.body)
         // Caddy 2.6 answers 500 where later versions answer 409 (PUT) and 404 (PATCH).
         let isOverlap =
             request.method == "PUT" && message.contains("key already exists")
@@ -185,14 +194,6 @@ package struct CaddyAdminClient: Sendable {
         return CaddyError(
             operation: request.operation, kind: kind, detail: "Caddy answered \(response.status): \(message)",
             hint: Self.hint(status: response.status, message: message))
-    }
-
-    /// Caddy's own words: `{"error":"…"}`, else the body as text.
-    private static func message(_ response: HTTPResponse) -> String {
-        let parsed = try? JSONValue(parsing: response.body)
-        let text = parsed?["error"]?.stringValue ?? String(decoding: response.body, as: UTF8.self)
-        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
-        return String(line.prefix(maxMessageCharacters))
     }
 
     private static func hint(status: Int, message: String) -> String? {

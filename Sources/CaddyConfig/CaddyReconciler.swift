@@ -35,20 +35,29 @@ package struct CaddySettings: Sendable {
     package var longestRetry: Duration
     /// Wait after the first refusal; doubles up to twelve times as long.
     package var refusedRetry: Duration
+    /// How often what we have in places shared with others is looked at when all is well, and what Caddy refused of it is
+    /// asked for again.
+    package var sharedInterval: Duration
+    /// Between two writes at least: somebody's server that comes and goes must not keep Caddy reloading. The first is
+    /// not delayed.
+    package var writeInterval: Duration
 
     /// The defaults of the daemon.
     package init(
         verifyInterval: Duration = .seconds(5), firstRetry: Duration = .milliseconds(250),
-        longestRetry: Duration = .seconds(2), refusedRetry: Duration = .seconds(5)
+        longestRetry: Duration = .seconds(2), refusedRetry: Duration = .seconds(5),
+        sharedInterval: Duration = .seconds(60), writeInterval: Duration = .milliseconds(100)
     ) {
         self.verifyInterval = verifyInterval
         self.firstRetry = firstRetry
         self.longestRetry = longestRetry
         self.refusedRetry = refusedRetry
+        self.sharedInterval = sharedInterval
+        self.writeInterval = writeInterval
     }
 }
 
-/// Keeps our one server in Caddy equal to the newest document.
+/// Keeps our server in Caddy, and what it needs beside it, equal to the newest document.
 ///
 /// There is one writer, the task in `run()`. It looks when a document comes, when the admin socket appears or goes,
 /// and every `verifyInterval`; it writes only what differs. Ending it leaves Caddy as it is: published ports stay up.
@@ -61,6 +70,7 @@ package final class CaddyReconciler: SupervisedService {
     private let mailbox = Mutex(Mailbox())
     private let wakeUp = WakeUp()
     private let attempted = Latch()
+    private let missing = Mutex(CaddyExtras())
     private let clock = SuspendingClock()
 
     /// An attempt may take so long before the watchdog is told nothing more: some requests of 10 s each.
@@ -89,6 +99,8 @@ package final class CaddyReconciler: SupervisedService {
         /// How long to wait when Caddy is not reached the next time.
         var retryWait: Duration
         var nextAttempt: SuspendingClock.Instant
+        /// Before this a new document has to wait.
+        var nextWrite: SuspendingClock.Instant
     }
 
     /// Creates the service.
@@ -116,7 +128,7 @@ package final class CaddyReconciler: SupervisedService {
     }
 
     /// What is missing beside the routes, as of the last attempt.
-    package func extras() -> CaddyExtras { CaddyExtras() }
+    package func extras() -> CaddyExtras { missing.withLock { $0 } }
 
     /// Waits until Caddy was asked for the first time, with whatever result, or the task is cancelled.
     package func firstAttempt() async {
@@ -130,22 +142,24 @@ package final class CaddyReconciler: SupervisedService {
             self?.wakeUp.fire()
         }
         defer { watch?.stop() }
-        var memory = Memory(retryWait: settings.firstRetry, nextAttempt: clock.now)
+        var memory = Memory(retryWait: settings.firstRetry, nextAttempt: clock.now, nextWrite: clock.now)
         while !Task.isCancelled {
             monitor.progressed()
             let (submission, socketChanged) = mailbox.withLock { mailbox in
                 defer { mailbox.socketChanged = false }
                 return (mailbox.newest, mailbox.socketChanged)
             }
+            var due = clock.now.advanced(by: Heartbeat.interval)
             if let submission {
                 if socketChanged { memory.retryWait = Self.firstRetryAfterSocket }
                 let isNew = submission.number != memory.toldNumber
-                if isNew || socketChanged || clock.now >= memory.nextAttempt {
+                due = isNew ? min(memory.nextWrite, memory.nextAttempt) : memory.nextAttempt
+                if socketChanged || clock.now >= due {
                     await attempt(submission, isNew: isNew, memory: &memory)
                     continue
                 }
             }
-            let untilDue = submission == nil ? Heartbeat.interval : clock.now.duration(to: memory.nextAttempt)
+            let untilDue = clock.now.duration(to: due)
             await wakeUp.wait(upTo: min(max(untilDue, .zero), Heartbeat.interval))
         }
     }
@@ -156,10 +170,13 @@ package final class CaddyReconciler: SupervisedService {
     private func attempt(_ submission: Submission, isNew: Bool, memory: inout Memory) async {
         let began = clock.now
         let before = memory.reconciliation
+        let occasion = Reconciliation.Occasion(
+            now: began, isNew: isNew, sharedInterval: settings.sharedInterval)
         let result = await withHeartbeat { [admin] in
             var reconciliation = before
             do throws(CaddyError) {
-                let change = try await reconciliation.reconcile(submission.document, through: admin)
+                let change = try await reconciliation.reconcile(
+                    submission.document, on: occasion, through: admin)
                 return (reconciliation, Result<Reconciliation.Change, CaddyError>.success(change))
             } catch {
                 return (reconciliation, .failure(error))
@@ -167,6 +184,11 @@ package final class CaddyReconciler: SupervisedService {
         }
         if Task.isCancelled { return }
         memory.reconciliation = result.0
+        if result.0.writeCount != before.writeCount {
+            memory.nextWrite = clock.now.advanced(by: settings.writeInterval)
+        }
+        let extras = result.0.extras
+        missing.withLock { $0 = extras }
         let document = submission.document
         let outcome: ReconcileOutcome
         switch result.1 {
@@ -180,7 +202,7 @@ package final class CaddyReconciler: SupervisedService {
             outcome = error.kind == .unreachable ? .unreachable(error) : .refused(error)
         }
         schedule(after: outcome, memory: &memory)
-        monitor.report(outcome.health)
+        monitor.report(outcome.health(extras))
         attempted.open()
         if isNew || outcome.isNews(after: memory.lastTold) {
             memory.toldNumber = submission.number
@@ -223,10 +245,13 @@ package final class CaddyReconciler: SupervisedService {
 
 extension ReconcileOutcome {
     /// What status and watchdog see.
-    fileprivate var health: ServiceHealth {
+    fileprivate func health(_ extras: CaddyExtras) -> ServiceHealth {
         switch self {
         case .applied(let document, _, _), .repaired(let document, _):
-            .ok(detail: document.routes.count == 1 ? "1 route" : "\(document.routes.count) routes")
+            .ok(
+                detail: (document.routes.count == 1 ? "1 route" : "\(document.routes.count) routes")
+                    + (extras.accessLog.map { "; no access log: \($0)" } ?? "")
+                    + (extras.tls.map { "; TLS not as wanted: \($0)" } ?? ""))
         case .unreachable(let error), .refused(let error): .degraded(reason: error.reason, hint: error.hint)
         }
     }

@@ -3,10 +3,25 @@ package struct CaddyFeatures: Sendable, Equatable {
     /// `stream_close_delay` (Caddy ≥ 2.7): websockets survive changes of the configuration. Earlier versions refuse a
     /// configuration that has the field.
     package var streamCloseDelay: Bool
+    /// `soft_start` of a log (Caddy ≥ 2.8): a configuration is taken although nobody listens on the log's socket.
+    package var softStart: Bool
 
     /// Assumes a current Caddy.
-    package init(streamCloseDelay: Bool = true) {
+    package init(streamCloseDelay: Bool = true, softStart: Bool = true) {
         self.streamCloseDelay = streamCloseDelay
+        self.softStart = softStart
+    }
+
+    /// Takes away the feature that Caddy refused; false when it refused something else.
+    mutating func learn(from error: CaddyError) -> Bool {
+        if streamCloseDelay, error.isAbout(unknownField: "stream_close_delay") {
+            streamCloseDelay = false
+        } else if softStart, error.isAbout(unknownField: "soft_start") {
+            softStart = false
+        } else {
+            return false
+        }
+        return true
     }
 }
 
@@ -28,14 +43,32 @@ package struct CaddyRenderer: Sendable {
 
     /// The server object.
     package func render(_ document: CaddyDocument) -> JSONValue {
-        let routes = document.routes.map { route($0, account: document.account) }
-        return [
+        let routes = document.routes.map { route($0, of: document) }
+        var server: [String: JSONValue] = [
             "@id": .string(Self.serverID),
             "listen": .array(document.listen.map { .string($0) }),
             "automatic_https": ["disable": true],
             "routes": .array(Self.strangers(document) + routes + [Self.notFound]),
             "errors": ["routes": [Self.unavailable]],
         ]
+        if document.accessLog != nil {
+            server["logs"] = ["default_logger_name": .string(SharedPieces.loggerName)]
+        }
+        if let policy = Self.connectionPolicy(document.tls) {
+            server["tls_connection_policies"] = [policy]
+            // Not HTTP/3: it would open a UDP port beside the TCP one, and carries no websockets.
+            server["protocols"] = ["h1", "h2"]
+        }
+        return .object(server)
+    }
+
+    /// How a visitor's certificate is chosen; nil: plain HTTP.
+    private static func connectionPolicy(_ tls: CaddyTLS) -> JSONValue? {
+        switch tls {
+        case .off: nil
+        case .internal: [:]
+        case .files: ["certificate_selection": ["any_tag": [.string(SharedPieces.certificateTag)]]]
+        }
     }
 
     /// Takes the credentials of any other user away before they are looked at. For a user it does not know Caddy compares
@@ -64,11 +97,11 @@ package struct CaddyRenderer: Sendable {
         ]
     }
 
-    private func route(_ route: Route, account: WebAccount) -> JSONValue {
-        let proxy = proxy(route)
+    private func route(_ route: Route, of document: CaddyDocument) -> JSONValue {
+        let proxy = proxy(route, trustedProxies: document.trustedProxies)
         return [
             "match": [["host": .array(route.hosts.map { .string($0) })]],
-            "handle": route.isPublic ? [proxy] : [Self.authentication(account), proxy],
+            "handle": route.isPublic ? [proxy] : [Self.authentication(document.account), proxy],
             "terminal": true,
         ]
     }
@@ -89,7 +122,7 @@ package struct CaddyRenderer: Sendable {
         ]
     }
 
-    private func proxy(_ route: Route) -> JSONValue {
+    private func proxy(_ route: Route, trustedProxies: [String]) -> JSONValue {
         var request: [String: JSONValue] = ["set": ["Host": [.string(route.upstreamHost)]]]
         // On a public route the header is the upstream's own business.
         if !route.isPublic { request["delete"] = ["Authorization"] }
@@ -98,6 +131,8 @@ package struct CaddyRenderer: Sendable {
             "upstreams": [["dial": .string(route.upstream)]],
             "headers": ["request": .object(request)],
         ]
+        // Caddy replaces X-Forwarded-* of everyone else.
+        if !trustedProxies.isEmpty { proxy["trusted_proxies"] = .array(trustedProxies.map { .string($0) }) }
         if features.streamCloseDelay { proxy["stream_close_delay"] = .string(Self.streamCloseDelay) }
         return .object(proxy)
     }

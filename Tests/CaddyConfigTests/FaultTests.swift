@@ -67,6 +67,10 @@ private final class Script: Sendable {
             try connection.respond(404)
             return true
         }
+        if request.head.hasPrefix("GET "), !request.head.hasPrefix("GET /config/apps/http/servers/samd ") {
+            try connection.respond(body: Array("null".utf8))
+            return true
+        }
         if request.head.hasPrefix("GET ") {
             let (server, version) = state.withLock { state in
                 state.reads += 1

@@ -38,12 +38,12 @@ struct RunningReconciler {
 /// Intervals at which nothing happens by itself within a test.
 let quiet = CaddySettings(
     verifyInterval: .seconds(600), firstRetry: .seconds(600), longestRetry: .seconds(600),
-    refusedRetry: .seconds(600))
+    refusedRetry: .seconds(600), sharedInterval: .seconds(600), writeInterval: .zero)
 
 /// Intervals for tests that wait for retries and verification.
 let brisk = CaddySettings(
     verifyInterval: .milliseconds(30), firstRetry: .milliseconds(20), longestRetry: .milliseconds(50),
-    refusedRetry: .milliseconds(100))
+    refusedRetry: .milliseconds(100), sharedInterval: .milliseconds(200), writeInterval: .zero)
 
 /// Runs a reconciler during `body`.
 func withReconciler(
