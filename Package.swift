@@ -66,7 +66,8 @@ let package = Package(
         .target(
             name: "SamdCore",
             dependencies: [
-                "CaddyConfig", "HTTPClient", "PortWatcher", "ProcFS", "Supervision", "Systemd",
+                "CaddyConfig", "HTTPClient", "NamespaceRelay", "PortWatcher", "ProcFS", "SocketDiagnostics",
+                "Supervision", "Systemd",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),

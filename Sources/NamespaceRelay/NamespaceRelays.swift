@@ -10,7 +10,9 @@ package final class NamespaceRelays: SupervisedService {
     }
     package func set(_ targets: [RelayTarget]) -> [String: Result<String, RelayError>] {
         var results: [String: Result<String, RelayError>] = [:]
-        for target in targets { results[target.name] = .failure(RelayError("listen on", target.name, .stopped)) }
+        for target in targets {
+            results[target.name] = .failure(RelayError("listen on", target.name, .stopped))
+        }
         return results
     }
     package func endConnections(of name: String) -> Int { 0 }

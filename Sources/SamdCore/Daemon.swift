@@ -1,6 +1,7 @@
 import CaddyConfig
 import HTTPClient
 import Logging
+import NamespaceRelay
 import PortWatcher
 import ProcFS
 import Supervision
@@ -9,8 +10,9 @@ import Systemd
 
 /// The daemon: what runs, in which order it depends on each other, and how it ends.
 ///
-/// ports ──► state ──► caddy; api reads state; the watchdog reads every service's progress. A service that throws ends the
-/// daemon, and systemd starts it again; Caddy keeps serving the routes meanwhile.
+/// ports ──► state ──► relays and caddy ──► state ──► connections that must end; accessLog ──► traffic; api reads them all;
+/// the watchdog reads every service's progress. A service that throws ends the daemon, and systemd starts it again; Caddy
+/// keeps serving the routes meanwhile.
 package struct Daemon: Sendable {
     private let setup: DaemonSetup
     private let signals: AsyncStream<DaemonSignal>
@@ -27,39 +29,60 @@ package struct Daemon: Sendable {
     package func run() async throws {
         let log = setup.log
         let notifier = setup.notifier
-        let monitors = Monitors(log: log)
+        let monitors = Monitors(log: log, hasAccessLog: setup.accessLogListener != nil)
         let readiness = Readiness()
         let http = HTTPClient()
         defer { http.close() }
 
         let outcomes = AsyncStream.makeStream(
             of: ReconcileOutcome.self, bufferingPolicy: .bufferingNewest(16))
+        let admin = setup.caddyAdmin(http)
         let caddy = CaddyReconciler(
-            monitor: monitors.caddy, admin: setup.caddyAdmin(http),
-            onOutcome: { outcomes.continuation.yield($0) })
+            monitor: monitors.caddy, admin: admin, onOutcome: { outcomes.continuation.yield($0) })
+        let identity = CaddyIdentity(admin: admin)
+        let relays = NamespaceRelays(
+            monitor: monitors.relays, folder: setup.configuration.relayFolder,
+            mayConnect: { identity.mayConnect($0) })
+        let traffic = PortTraffic()
+        let accessLog = setup.accessLogListener.map { listener in
+            AccessLogService(
+                monitor: monitors.accessLog, listener: listener, mayConnect: { identity.mayConnect($0) },
+                onEntries: { traffic.add($0) })
+        }
         let state = setup.state(
-            submit: { caddy.submit($0) },
+            traffic: traffic, submit: { caddy.submit($0) }, relays: relays,
+            ender: ConnectionEnder(caddy: identity, relays: relays, log: log),
             onStatusLine: { line in if readiness.isOpen { notifier.status(line) } })
         let ports = PortWatchService(
             monitor: monitors.ports, procfs: ProcFileSystem(), settings: setup.portWatchSettings,
             onChange: { ports in
+                identity.learn(from: ports)
                 await state.portsChanged(ports)
                 readiness.scanned()
             },
             onWakeUpSource: { await state.wakeUpSourceChanged($0) })
+        let metrics: @Sendable () async -> [MetricFamily] = {
+            DaemonMetrics(
+                ports: await state.portList(), services: monitors.all.map { $0.snapshot() },
+                watch: ports.statistics(), traffic: traffic.snapshot(), trafficElsewhere: traffic.elsewhere,
+                accessLog: accessLog?.statistics() ?? AccessLogStatistics(), relays: relays.statistics(),
+                events: log.counts()
+            ).families
+        }
         let api = LocalAPIServer(
             monitor: monitors.api, listener: setup.listener,
             routes: LocalAPIRoutes(
                 state: state, log: log, about: setup.facts, monitors: monitors.all,
-                authorization: { await setup.authorization(state) }),
+                authorization: { await setup.authorization(state) }, metrics: metrics),
             logger: setup.logger)
+        let services: [any SupervisedService] = [ports, relays, caddy, api] + (accessLog.map { [$0] } ?? [])
         let watchdog = WatchdogService(
-            monitor: monitors.watchdog, watched: [monitors.ports, monitors.caddy, monitors.api],
+            monitor: monitors.watchdog, watched: services.map(\.monitor),
             limit: setup.configuration.daemon.stallLimit, timeout: notifier.watchdogTimeout, log: log,
             ping: { notifier.watchdogPing() })
 
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for service in [ports, caddy, api, watchdog] as [any SupervisedService] {
+            for service in services + [watchdog] {
                 let service = setup.withInjectedFault(service)
                 group.addTask { try await Self.supervise(service) }
             }
@@ -131,16 +154,19 @@ package struct Daemon: Sendable {
 
     /// One monitor per service; falling ill and getting well again are events.
     private struct Monitors {
-        let ports, caddy, api, watchdog: ServiceMonitor
-        var all: [ServiceMonitor] { [ports, caddy, api, watchdog] }
+        let ports, relays, caddy, accessLog, api, watchdog: ServiceMonitor
+        let all: [ServiceMonitor]
 
-        init(log: EventLog) {
+        init(log: EventLog, hasAccessLog: Bool) {
             let announcer = HealthAnnouncer(log: log)
             ports = ServiceMonitor(name: "ports", onHealthChange: announcer.changed)
             // The state reports Caddy's troubles itself, with the event kinds that name them.
             caddy = ServiceMonitor(name: "caddy")
+            relays = ServiceMonitor(name: "relays", onHealthChange: announcer.changed)
+            accessLog = ServiceMonitor(name: "access-log", onHealthChange: announcer.changed)
             api = ServiceMonitor(name: "api", onHealthChange: announcer.changed)
             watchdog = ServiceMonitor(name: "watchdog", onHealthChange: announcer.changed)
+            all = [ports, relays, caddy] + (hasAccessLog ? [accessLog] : []) + [api, watchdog]
         }
     }
 }

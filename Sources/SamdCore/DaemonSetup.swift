@@ -4,6 +4,7 @@ import FoundationEssentials
 import Glibc
 import HTTPClient
 package import Logging
+import NamespaceRelay
 import PortWatcher
 import ProcFS
 import Supervision
@@ -26,6 +27,8 @@ package struct DaemonSetup: Sendable {
     package let notifier = ServiceNotifier()
     package let facts: DaemonFacts
     package let listener: LocalAPIServer.Listener
+    /// Where Caddy's access log arrives; nil when it is turned off.
+    let accessLogListener: AccessLogService.Listener?
     private let configurationPath: String
     private let mayBeMissing: Bool
     private let users = SystemUsers()
@@ -33,6 +36,8 @@ package struct DaemonSetup: Sendable {
     private let sightingsFile: StateFile<[PortSightings.Sighting]>
     private let credentialsFile: StateFile<WebCredentials>
     private let initialCredentials: WebCredentials
+    private let overridesFile: StateFile<[PortOverrides.Entry]>
+    private let initialOverrides: PortOverrides
     private let stalledService: String?
     /// Held for as long as the setup lives.
     private let lock: InstanceLock
@@ -68,9 +73,12 @@ package struct DaemonSetup: Sendable {
         listener =
             try ActivationSockets.takeUnixStreamListener().map { .inherited(descriptor: $0) }
             ?? .path(daemon.socket)
+        accessLogListener = configuration.accessLogSocket.map { .path($0) }
         sightingsFile = StateFile(
             path: "\(daemon.stateDirectory)/ports.json", version: 1, bootID: facts.bootID)
         credentialsFile = StateFile(path: "\(daemon.stateDirectory)/web-credentials.json", version: 1)
+        overridesFile = StateFile(path: "\(daemon.stateDirectory)/overrides.json", version: 1)
+        initialOverrides = PortOverrides(try Self.load(overridesFile, log: log) ?? [])
         sightings = try Self.load(sightingsFile, log: log) ?? []
         initialCredentials = try Self.credentials(
             user: configuration.routes.user, in: credentialsFile, log: log)
@@ -94,8 +102,8 @@ package struct DaemonSetup: Sendable {
     }
 
     func state(
-        submit: @escaping @Sendable (CaddyDocument) -> Void,
-        onStatusLine: @escaping @Sendable (String) -> Void
+        traffic: PortTraffic, submit: @escaping @Sendable (CaddyDocument) -> Void, relays: NamespaceRelays,
+        ender: ConnectionEnder, onStatusLine: @escaping @Sendable (String) -> Void
     ) -> DaemonState {
         let (file, log) = (sightingsFile, log)
         // Flushing to disk may take seconds; no route waits for it.
@@ -112,10 +120,19 @@ package struct DaemonSetup: Sendable {
                     }
                 }
             })
+        let effects = DaemonEffects(
+            submit: submit, setRelays: { relays.apply($0) }, endConnections: { ender.end($0) },
+            saveOverrides: { [overridesFile] in try overridesFile.save($0) },
+            renewPassword: { [credentialsFile] user in
+                let new = try WebCredentials.generate(user: user)
+                try credentialsFile.save(new)
+                return new
+            },
+            showStatusLine: onStatusLine)
         return DaemonState(
-            configuration: configuration, credentials: initialCredentials, hostName: facts.hostName,
-            ephemeral: EphemeralPorts.range(), log: log, users: users, sightings: sightings, submit: submit,
-            onStatusLine: onStatusLine)
+            configuration: configuration, credentials: initialCredentials, overrides: initialOverrides,
+            hostName: facts.hostName, ephemeral: EphemeralPorts.range(), log: log, users: users,
+            sightings: sightings, traffic: traffic, effects: effects)
     }
 
     func authorization(_ state: DaemonState) async -> PeerAuthorization {

@@ -256,8 +256,9 @@ package actor DaemonState {
         case .off: return .off
         case .internal: return .internal(subjects: policy.certificateSubjects)
         case .files:
-            let version = CertificateVersion.of(certificate: caddy.certificate, key: caddy.key)
-            return .files(certificate: caddy.certificate, key: caddy.key, version: version)
+            return .files(
+                certificate: caddy.certificate, key: caddy.key,
+                version: CertificateVersion.of(caddy.certificate))
         }
     }
 

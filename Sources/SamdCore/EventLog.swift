@@ -29,6 +29,7 @@ package final class EventLog: Sendable {
         var events: [DaemonEvent] = []
         var followers: [Int: AsyncStream<DaemonEvent>.Continuation] = [:]
         var nextFollower = 0
+        var counts: [String: UInt64] = [:]
     }
 
     private let logger: Logger
@@ -56,12 +57,16 @@ package final class EventLog: Sendable {
             let event = DaemonEvent(
                 id: state.nextID, time: time, type: kind.rawValue, message: message, data: data)
             state.nextID += 1
+            state.counts[kind.rawValue, default: 0] += 1
             state.events.append(event)
             if state.events.count > Self.capacity { state.events.removeFirst() }
             return state.followers.values.map { (event, $0) }
         }
         for (event, follower) in followers { follower.yield(event) }
     }
+
+    /// How many events of each type there were.
+    package func counts() -> [String: UInt64] { state.withLock { $0.counts } }
 
     /// The kept events after `id`, oldest first.
     package func events(after id: UInt64) -> [DaemonEvent] {

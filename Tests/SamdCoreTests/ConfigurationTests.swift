@@ -27,12 +27,14 @@ import Testing
             log_level = "debug"
             [workspace]
             owners = ["dev", 1001]
+            containers = false
             [ports]
             min = 2000
             ignore = [8000]
             deny = []
             allow_ephemeral = [40000]
             limit = 7
+            allow_public = false
             events = "polling"
             tracefs = "/t"
             tracefs_instance = "other"
@@ -41,26 +43,35 @@ import Testing
             vm = "vm1"
             pattern = "{port}.{vm}.{domain}"
             user = "ann"
+            aliases = { ui = 3001 }
             [caddy]
             admin = "127.0.0.1:2020"
             listen = ["[::1]:81", ":82"]
+            tls = "files"
+            certificate = "/c.pem"
+            key = "/k.pem"
             behind_proxy = true
+            trusted_proxies = ["10.0.0.0/8"]
+            access_log = "/a.sock"
             """
         var expected = Configuration()
         expected.daemon = .init(
             stateDirectory: "/s", runtimeDirectory: "/r", socket: "/r/s.sock", stallLimit: .seconds(5),
             logLevel: .debug)
-        expected.workspace.owners = [.name("dev"), .uid(1001)]
+        expected.workspace = .init(owners: [.name("dev"), .uid(1001)], containers: false)
         expected.ports = .init(
-            min: 2000, ignore: [8000], deny: [], allowEphemeral: [40000], limit: 7, events: .polling,
+            min: 2000, ignore: [8000], deny: [], allowEphemeral: [40000], limit: 7, allowPublic: false,
+            events: .polling,
             tracefs: "/t",
             tracefsInstance: "other")
         expected.routes = .init(
-            domain: "vm.example.com", vm: "vm1", pattern: "{port}.{vm}.{domain}", user: "ann")
+            domain: "vm.example.com", vm: "vm1", pattern: "{port}.{vm}.{domain}", aliases: ["ui": 3001],
+            user: "ann")
         expected.caddy = .init(
             admin: .tcp(host: "127.0.0.1", port: 2020),
             listen: [ListenAddress(host: "::1", port: 81), ListenAddress(host: "", port: 82)],
-            behindProxy: true)
+            tls: .files, certificate: "/c.pem", key: "/k.pem", behindProxy: true,
+            trustedProxies: ["10.0.0.0/8"], accessLog: "/a.sock")
         #expect(try Configuration.parse(text, file: "samd.toml") == expected)
         let keys = text.split(separator: "\n").filter { $0.contains(" = ") }
         #expect(

@@ -21,7 +21,14 @@ final class StateFixture: Sendable {
     private final class Recorded: Sendable {
         let documents = Mutex<[CaddyDocument]>([])
         let statusLines = Mutex<[String]>([])
+        let revocations = Mutex<[Revocation]>([])
+        let saved = Mutex<[[PortOverrides.Entry]]>([])
+        let unreachableRelays = Mutex<Set<String>>([])
     }
+
+    var revocations: [Revocation] { recorded.revocations.withLock { $0 } }
+    var savedOverrides: [PortOverrides.Entry]? { recorded.saved.withLock { $0.last } }
+    func refuseRelay(_ name: String) { recorded.unreachableRelays.withLock { _ = $0.insert(name) } }
 
     var documents: [CaddyDocument] { recorded.documents.withLock { $0 } }
     var statusLines: [String] { recorded.statusLines.withLock { $0 } }
@@ -37,8 +44,17 @@ final class StateFixture: Sendable {
             ephemeral: 32768...60999, log: log, users: Users(),
             sightings: PortSightings(
                 remembered: remembered, now: { Date(timeIntervalSince1970: 0) }, save: { _ in }),
-            submit: { document in recorded.documents.withLock { $0.append(document) } },
-            onStatusLine: { line in recorded.statusLines.withLock { $0.append(line) } })
+            effects: DaemonEffects(
+                submit: { document in recorded.documents.withLock { $0.append(document) } },
+                setRelays: { requests in
+                    let refused = recorded.unreachableRelays.withLock { $0 }
+                    let names = requests.map(\.name).filter { refused.contains($0) }
+                    return Dictionary(uniqueKeysWithValues: names.map { ($0, Refusal(reason: "no way in")) })
+                },
+                endConnections: { revocations in recorded.revocations.withLock { $0 += revocations } },
+                saveOverrides: { entries in recorded.saved.withLock { $0.append(entries) } },
+                renewPassword: { WebCredentials(user: $0, password: "new", passwordHash: "h-new") },
+                showStatusLine: { line in recorded.statusLines.withLock { $0.append(line) } }))
     }
 }
 
@@ -172,5 +188,100 @@ final class StateFixture: Sendable {
             fixture.events.map(\.type) == [
                 "port.published", "port.published", "caddy.unreachable", "caddy.reachable", "port.withdrawn",
             ])
+    }
+
+    /// Changes a port while Caddy takes whatever it is asked for.
+    private func change(_ name: String, to change: PortChange, isByRoot: Bool = false) async throws
+        -> PortReport
+    {
+        let before = fixture.documents.count
+        let caddy = Task {
+            while fixture.documents.count == before, !Task.isCancelled { await Task.yield() }
+            if !Task.isCancelled { try await apply() }
+        }
+        defer { caddy.cancel() }
+        return try await state.change(name, to: change, isByRoot: isByRoot)
+    }
+
+    @Test func `a port is made public, closed again, and who had come in is put out`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        let opened = try await change("3000", to: PortChange(auth: .public))
+        #expect(opened.auth == "public" && opened.state == "published" && opened.override?.auth == "public")
+        #expect(fixture.documents.last?.routes.first?.isPublic == true)
+        #expect(fixture.savedOverrides?.count == 1 && fixture.revocations.isEmpty)
+        let closed = try await change("3000", to: PortChange(auth: .basic))
+        #expect(closed.auth == "basic" && fixture.revocations.map(\.route.id) == ["p3000"])
+        #expect(
+            fixture.events.map(\.type) == ["port.published", "port.access-changed", "port.access-changed"])
+        _ = try await change("3000", to: PortChange(isReset: true))
+        #expect(fixture.savedOverrides?.isEmpty == true)
+    }
+
+    @Test func `another user's listener forgets what was set for the number`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        _ = try await change("3000", to: PortChange(auth: .public))
+        await state.portsChanged([listener(3000, uid: 1001)])
+        #expect(fixture.savedOverrides?.isEmpty == true)
+        try await apply()
+        #expect(fixture.revocations.map(\.route.id) == ["p3000"], "the old owner's guests are put out")
+        await state.portsChanged([listener(3000)])
+        #expect(fixture.documents.last?.routes.first?.isPublic == false)
+        #expect(fixture.events.contains { $0.type == "port.override-dropped" })
+    }
+
+    @Test func `what may not be is refused with its reason, and nothing is saved`() async throws {
+        var configuration = Configuration()
+        configuration.ports.allowPublic = false
+        let fixture = StateFixture(configuration)
+        await fixture.state.portsChanged([listener(3000), listener(5432)])
+        func problem(_ name: String, _ change: PortChange) async -> ProblemDetails? {
+            do {
+                _ = try await fixture.state.change(name, to: change, isByRoot: false)
+                return nil
+            } catch { return error }
+        }
+        #expect(await problem("3000", PortChange(auth: .public))?.status == 403)
+        #expect(await problem("9", PortChange(auth: .basic))?.type == "urn:samd:problem:no-such-port")
+        let denied = await problem("5432", PortChange(published: true))
+        #expect(denied?.status == 403 && denied?.hint?.hasPrefix("sudo samd ports set 5432") == true)
+        #expect(fixture.savedOverrides == nil)
+    }
+
+    @Test func `root publishes what others may not`() async throws {
+        await state.portsChanged([listener(5432)])
+        let report = try await change("5432", to: PortChange(published: true), isByRoot: true)
+        #expect(report.state == "published")
+        let withdrawn = try await change("5432", to: PortChange(published: false))
+        #expect(withdrawn.state == "refused" && withdrawn.command == "samd ports set 5432 --publish")
+    }
+
+    @Test func `a container is named by number, or by number and container`() async throws {
+        await state.portsChanged([listener(3000), contained(3000, in: "web"), contained(4000, in: "web")])
+        #expect(try await change("3000-web", to: PortChange(auth: .public)).container?.name == "web")
+        #expect(try await change("4000-web", to: PortChange(auth: .public)).name == "4000")
+        #expect(try await change("3000", to: PortChange(auth: .public)).container == nil)
+    }
+
+    @Test func `a listener that cannot be reached inside its namespace is refused`() async throws {
+        fixture.refuseRelay("7-0-127.0.0.1-4000")
+        await state.portsChanged([contained(4000, in: "web"), contained(4001, in: "web")])
+        #expect(fixture.documents.last?.routes.map(\.id) == ["p4001"])
+        #expect(await state.portList().ports.map(\.reason) == ["no way in", nil])
+    }
+
+    @Test func `a new password reaches Caddy and puts out who had the old one`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        let caddy = Task {
+            while fixture.documents.last?.account.passwordHash != "h-new", !Task.isCancelled {
+                await Task.yield()
+            }
+            if !Task.isCancelled { try await apply() }
+        }
+        defer { caddy.cancel() }
+        #expect(try await state.renewPassword().password == "new")
+        #expect(fixture.revocations.map(\.route.id) == ["p3000"])
     }
 }

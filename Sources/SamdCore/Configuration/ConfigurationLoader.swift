@@ -139,8 +139,10 @@ extension Configuration {
                 ConfigurationProblem(
                     line: nil, key: path.isEmpty ? "caddy.tls" : key,
                     problem: path.isEmpty
-                        ? "is \"files\", and \(key) is not set" : "is set, and caddy.tls is \"\(caddy.tls.rawValue)\"",
-                    accepted: path.isEmpty ? "\(key) = \"/path/to/file.pem\" as well" : "caddy.tls = \"files\", or remove it"))
+                        ? "is \"files\", and \(key) is not set"
+                        : "is set, and caddy.tls is \"\(caddy.tls.rawValue)\"",
+                    accepted: path.isEmpty
+                        ? "\(key) = \"/path/to/file.pem\" as well" : "caddy.tls = \"files\", or remove it"))
         }
         return problems
     }

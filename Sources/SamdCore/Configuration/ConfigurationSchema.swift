@@ -132,7 +132,8 @@ package enum ConfigurationSchema {
         ),
         Setting(
             "routes.aliases", \.routes.aliases, .aliases,
-            "Further names for ports: with `ui = 3001` port 3001 also answers where the pattern holds `ui` for the port."),
+            "Further names for ports: with `ui = 3001` port 3001 also answers where the pattern holds `ui` for the port."
+        ),
         Setting(
             "routes.user", \.routes.user,
             .text("a user name of letters, digits, '.', '-' and '_', for example \"dev\"", where: isUserName),
@@ -159,7 +160,8 @@ package enum ConfigurationSchema {
         ),
         Setting(
             "caddy.key", \.caddy.key, .optionalPath,
-            "For `caddy.tls = \"files\"`: the private key in PEM form, readable for Caddy and not for the workspace."),
+            "For `caddy.tls = \"files\"`: the private key in PEM form, readable for Caddy and not for the workspace."
+        ),
         Setting(
             "caddy.behind_proxy", \.caddy.behindProxy, .boolean,
             "Whether a proxy or tunnel that ends TLS stands in front of Caddy. It allows addresses other than loopback, and URLs begin with https."
@@ -171,7 +173,7 @@ package enum ConfigurationSchema {
         ),
         Setting(
             "caddy.access_log", \.caddy.accessLog, .optionalSocketPath, reloadable: false,
-            "The socket on which Caddy tells samd of each request, for the counters. With samd-access.socket active, that unit's ListenStream= must be the same. \"\" turns it off."
+            "The socket on which Caddy tells samd of each request, for the counters; only Caddy may connect. \"\" turns it off."
         ),
     ]
 

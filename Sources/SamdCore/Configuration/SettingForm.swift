@@ -139,7 +139,8 @@ extension SettingForm where Value == [String: UInt16] {
     /// Names for ports; a name must not look like a port's own.
     static var aliases: Self {
         Self(
-            accepted: "names and their ports, each name a host label that begins with a letter, for example { ui = 3001 }",
+            accepted:
+                "names and their ports, each name a host label that begins with a letter, for example { ui = 3001 }",
             parse: { value in
                 guard case .table(let table) = value, table.count <= 100 else { return nil }
                 var aliases: [String: UInt16] = [:]

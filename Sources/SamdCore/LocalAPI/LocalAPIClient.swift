@@ -36,7 +36,12 @@ package struct LocalAPIClient: Sendable {
     package func get<Value: Decodable>(_ path: String, as type: Value.Type) async throws(Failure) -> (
         value: Value, json: String
     ) {
-        let response = try await answer(to: request(path))
+        try decode(try await answer(to: request(path)), path, as: type)
+    }
+
+    private func decode<Value: Decodable>(
+        _ response: HTTPResponse, _ path: String, as type: Value.Type
+    ) throws(Failure) -> (value: Value, json: String) {
         let data = Data(response.body)
         guard response.head.status == 200 else { throw failure(status: response.head.status, data) }
         do {
@@ -44,6 +49,25 @@ package struct LocalAPIClient: Sendable {
         } catch {
             throw .unintelligible(detail: "\(path): \(error)")
         }
+    }
+
+    /// Sends a change and decodes the answer; not sent again when the connection breaks.
+    package func send<Value: Decodable>(
+        _ method: String, _ path: String, _ body: (some Encodable)? = nil as PortChange?, as type: Value.Type
+    ) async throws(Failure) -> (value: Value, json: String) {
+        var request = request(path)
+        request.method = method
+        if let body, let bytes = try? JSONEncoder().encode(body) {
+            request.body = .bytes(Array(bytes))
+            request.headers.append((name: "Content-Type", value: "application/json"))
+        }
+        let response: HTTPResponse
+        do {
+            response = try await http.send(request)
+        } catch {
+            throw .unreachable(socket: socket, detail: error.cause)
+        }
+        return try decode(response, path, as: type)
     }
 
     /// Follows the events after an id (nil: only new ones), calling `body` with each, until the daemon ends the stream.

@@ -85,7 +85,8 @@ package struct LocalAPIRoutes: Sendable {
         return peer
     }
 
-    private func change(_ request: Request, _ context: LocalAPIContext, peer: Peer?) async throws -> Response {
+    private func change(_ request: Request, _ context: LocalAPIContext, peer: Peer?) async throws -> Response
+    {
         let name = try context.parameters.require("name")
         let body = try await request.body.collect(upTo: Self.longestChange)
         let change = try PortChange(parsing: Array(body.readableBytesView))
@@ -181,11 +182,13 @@ private struct ProblemMiddleware: RouterMiddleware {
                 "not-found", status: 404, title: "No such resource",
                 detail: "\(request.method) \(request.uri.path.prefix(200)) is not part of this API",
                 hint:
-                    "GET /v1/status, /v1/ports, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password")
+                    "GET /v1/status, /v1/ports, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password"
+            )
         case .contentTooLarge:
             ProblemDetails(
                 "too-large", status: 413, title: "Too large",
-                detail: "the body of \(request.method) \(request.uri.path.prefix(200)) is longer than allowed",
+                detail:
+                    "the body of \(request.method) \(request.uri.path.prefix(200)) is longer than allowed",
                 hint: "see docs/api.yaml for what it may hold")
         default:
             ProblemDetails(

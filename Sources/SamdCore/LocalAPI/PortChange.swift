@@ -34,8 +34,11 @@ package struct PortChange: Sendable, Equatable {
 
     fileprivate static func problem(_ detail: String) -> ProblemDetails {
         ProblemDetails(
-            "bad-request", status: 400, title: "Not a change of a port", detail: "the body was refused: \(detail)",
-            hint: "{\"auth\": \"basic\" or \"public\", \"published\": true or false, \"reset\": true}, at least one of them")
+            "bad-request", status: 400, title: "Not a change of a port",
+            detail: "the body was refused: \(detail)",
+            hint:
+                "{\"auth\": \"basic\" or \"public\", \"published\": true or false, \"reset\": true}, at least one of them"
+        )
     }
 }
 

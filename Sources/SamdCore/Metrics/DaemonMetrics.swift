@@ -1,7 +1,7 @@
-import CaddyConfig
-import NamespaceRelay
-import PortWatcher
-import Supervision
+package import CaddyConfig
+package import NamespaceRelay
+package import PortWatcher
+package import Supervision
 
 /// Everything that `GET /metrics` tells, gathered from the services' own counters. Pure.
 package struct DaemonMetrics: Sendable {
@@ -79,10 +79,12 @@ package struct DaemonMetrics: Sendable {
                 "samd_port_last_request_timestamp_seconds", .gauge, "When the last request ended.",
                 byName.map { .init($1.lastRequest, ["port": $0]) }),
             MetricFamily(
-                "samd_unpublished_requests_total", .counter, "Requests for names that nothing is published under.",
+                "samd_unpublished_requests_total", .counter,
+                "Requests for names that nothing is published under.",
                 [.init(Double(trafficElsewhere))]),
             MetricFamily(
-                "samd_access_log_lines_total", .counter, "Lines of Caddy's access log, by what became of them.",
+                "samd_access_log_lines_total", .counter,
+                "Lines of Caddy's access log, by what became of them.",
                 [
                     .init(Double(accessLog.lines), ["result": "counted"]),
                     .init(Double(accessLog.malformed), ["result": "malformed"]),

@@ -47,7 +47,9 @@ package enum MetricsPage {
 
     private static func labels(_ labels: [String: String]) -> String {
         if labels.isEmpty { return "" }
-        let pairs = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(escaped($0.value, quotes: true))\"" }
+        let pairs = labels.sorted { $0.key < $1.key }.map {
+            "\($0.key)=\"\(escaped($0.value, quotes: true))\""
+        }
         return "{\(pairs.joined(separator: ","))}"
     }
 

@@ -1,13 +1,14 @@
-import Glibc
-
-/// Tells whether certificate files were replaced.
+/// Tells whether a certificate file was replaced.
 enum CertificateVersion {
-    /// A word that changes with the files: their modification times, sizes and inodes; "missing" for what is not there.
-    static func of(certificate: String, key: String) -> String {
-        [certificate, key].map { path in
-            var facts = stat()
-            guard stat(path, &facts) == 0 else { return "missing" }
-            return "\(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec)-\(facts.st_size)-\(facts.st_ino)"
-        }.joined(separator: "_")
+    /// Of a certificate chain; a real one has some kilobytes.
+    private static let limitBytes = 1 << 20
+
+    /// A word that changes with the file's content; "missing" for what cannot be read. The key is not looked at: a new one
+    /// comes with a new certificate.
+    static func of(_ path: String) -> String {
+        guard let bytes = try? BoundedFile.read(path, limit: limitBytes) else { return "missing" }
+        // FNV-1a: nothing is protected by it.
+        let hash = bytes.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return String(hash, radix: 16)
     }
 }

@@ -25,7 +25,8 @@ enum Refusals {
             if policy.deny.contains(port) {
                 return liftedByRoot(
                     name,
-                    reason: "on the list of ports that speak no HTTP or open a door to the machine (ports.deny)",
+                    reason:
+                        "on the list of ports that speak no HTTP or open a door to the machine (ports.deny)",
                     otherwise: "take \(port) off ports.deny if it is a web server")
             }
         }

@@ -1,6 +1,6 @@
 package import CaddyConfig
 package import PortWatcher
-import ProcFS
+package import ProcFS
 
 /// Why a listening port is not published, and what would change that.
 package struct Refusal: Sendable, Equatable {
@@ -71,27 +71,33 @@ package enum Routing {
         var names = Set<String>()
         let groups = Dictionary(grouping: listening, by: \.identity.port).sorted { $0.key < $1.key }
         for (_, group) in groups {
-            // The machine's own listeners first: of equal numbers theirs has the plain name.
-            let places = Dictionary(grouping: group, by: Place.init).sorted { $0.key < $1.key }
-            for (_, listeners) in places {
-                decide(listeners, policy: policy, overrides: overrides, names: &names, into: &table)
+            // The machine's own listeners first: of equal numbers theirs has the plain name. Then who came first.
+            let places = Dictionary(grouping: group, by: \.identity.namespace).values.compactMap(Place.init)
+            for place in places.sorted() {
+                decide(place.listeners, policy: policy, overrides: overrides, names: &names, into: &table)
             }
         }
         return table
     }
 
-    /// The machine itself, or one network namespace; ordered by who came first.
-    private struct Place: Hashable, Comparable {
+    /// The listeners on one number in one network namespace.
+    private struct Place: Comparable {
         let isForeign: Bool
+        let earliest: SuspendingClock.Instant
         let namespace: UInt64
+        let listeners: [ListeningPort]
 
-        init(_ listener: ListeningPort) {
-            isForeign = listener.entrance != nil
-            namespace = listener.identity.namespace
+        init?(_ listeners: [ListeningPort]) {
+            guard let first = listeners.first else { return nil }
+            isForeign = first.entrance != nil
+            earliest = listeners.map(\.firstSeen).min() ?? first.firstSeen
+            namespace = first.identity.namespace
+            self.listeners = listeners
         }
 
         static func < (left: Place, right: Place) -> Bool {
-            (left.isForeign ? 1 : 0, left.namespace) < (right.isForeign ? 1 : 0, right.namespace)
+            (left.isForeign ? 1 : 0, left.earliest, left.namespace)
+                < (right.isForeign ? 1 : 0, right.earliest, right.namespace)
         }
     }
 

@@ -1,0 +1,80 @@
+import CaddyConfig
+import Dispatch
+import Logging
+import NamespaceRelay
+import ProcFS
+import SocketDiagnostics
+
+/// Puts out who came in through a route that is gone or asks for a password now: ends the connections that Caddy holds to
+/// its upstream, so that Caddy ends those of its clients.
+struct ConnectionEnder: Sendable {
+    let caddy: CaddyIdentity
+    let relays: NamespaceRelays
+    let log: EventLog
+    private let diagnostics = SocketDiagnostics()
+    private let queue = DispatchQueue(label: "samd.connections")
+
+    /// A request that Caddy had let in under the old configuration may connect a moment after the change. Later rounds are
+    /// for routes that let nobody in any more; a reopened one has connections again that are to stay.
+    private static let rounds: [Duration] = [.zero, .milliseconds(200), .seconds(1)]
+    private static let roundsForReopened: [Duration] = [.zero, .milliseconds(200)]
+
+    init(caddy: CaddyIdentity, relays: NamespaceRelays, log: EventLog) {
+        self.caddy = caddy
+        self.relays = relays
+        self.log = log
+    }
+
+    /// Begins to end the connections of these routes.
+    func end(_ revocations: [Revocation]) {
+        for revocation in revocations {
+            let delays = revocation.isReopened ? Self.roundsForReopened : Self.rounds
+            for delay in delays {
+                queue.asyncAfter(deadline: .now() + delay.inSeconds) { end(revocation.route) }
+            }
+        }
+    }
+
+    private func end(_ route: Route) {
+        let facts = ["port": String(route.name.prefix { $0 != "-" }), "name": route.name]
+        do throws(SocketDiagnosticsError) {
+            let count = try connections(of: route)
+            guard count > 0 else { return }
+            log.record(
+                .connectionsEnded,
+                "\(count) open connection\(count == 1 ? "" : "s") of port \(route.name) ended with the route",
+                facts.merging(["count": "\(count)"]) { old, _ in old })
+        } catch {
+            log.record(
+                .connectionsNotEnded, level: .warning,
+                "open connections of port \(route.name) could not be ended: \(error)",
+                facts.merging(["reason": "\(error)", "hint": error.hint ?? ""]) { old, _ in old })
+        }
+    }
+
+    private func connections(of route: Route) throws(SocketDiagnosticsError) -> Int {
+        if let relay = route.relayName { return relays.endConnections(of: relay) }
+        guard let upstream = route.upstreamAddress, let process = caddy.process() else { return 0 }
+        return try diagnostics.endConnections(
+            to: upstream.address, port: upstream.port, heldBy: process.pid)
+    }
+}
+
+extension Route {
+    /// The relay's name where the upstream is one's socket.
+    var relayName: String? {
+        guard upstream.hasPrefix("unix/"), upstream.hasSuffix(".sock"),
+            let slash = upstream.lastIndex(of: "/")
+        else { return nil }
+        return String(upstream[upstream.index(after: slash)...].dropLast(".sock".count))
+    }
+
+    /// What is dialled where it is an address.
+    var upstreamAddress: (address: IPAddress, port: UInt16)? {
+        guard let colon = upstream.lastIndex(of: ":"),
+            let port = UInt16(upstream[upstream.index(after: colon)...])
+        else { return nil }
+        let host = upstream[..<colon].drop { $0 == "[" }.prefix { $0 != "]" }
+        return IPAddress(String(host)).map { ($0, port) }
+    }
+}
