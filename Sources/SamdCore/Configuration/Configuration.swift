@@ -56,7 +56,7 @@ package struct Configuration: Sendable, Equatable {
         package var key = ""
         package var behindProxy = false
         package var trustedProxies = ["127.0.0.0/8", "::1/128"]
-        package var accessLog = "/run/samd/access.sock"
+        package var accessLog = true
     }
 
     package var daemon = Daemon()
@@ -71,7 +71,9 @@ package struct Configuration: Sendable, Equatable {
     /// Where the sockets are through which Caddy reaches into network namespaces.
     package var relayFolder: String { "\(daemon.runtimeDirectory)/relay" }
     /// Where Caddy writes its access log; nil when it is turned off.
-    package var accessLogSocket: String? { caddy.accessLog.isEmpty ? nil : caddy.accessLog }
+    package var accessLogSocket: String? {
+        caddy.accessLog ? "\(daemon.runtimeDirectory)/access.sock" : nil
+    }
 }
 
 /// The least severe level that is logged.

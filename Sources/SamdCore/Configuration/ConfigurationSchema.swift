@@ -172,8 +172,8 @@ package enum ConfigurationSchema {
             "With `caddy.behind_proxy`: where that proxy's requests come from. Their X-Forwarded-* headers are passed on, those of others are replaced."
         ),
         Setting(
-            "caddy.access_log", \.caddy.accessLog, .optionalSocketPath, reloadable: false,
-            "The socket on which Caddy tells samd of each request, for the counters; only Caddy may connect. \"\" turns it off."
+            "caddy.access_log", \.caddy.accessLog, .boolean, reloadable: false,
+            "Whether Caddy tells samd of each finished request (host, user, status, bytes), for the counters; over a socket in `daemon.runtime_dir` that only Caddy may open."
         ),
     ]
 

@@ -35,13 +35,6 @@ extension SettingForm where Value == String {
         }
     }
 
-    /// A unix socket's path, or nothing.
-    static var optionalSocketPath: Self {
-        text("an absolute path of at most 107 bytes, or \"\" for none") { path in
-            path.isEmpty || path.hasPrefix("/") && path.utf8.count <= 107 && !path.contains("\0")
-        }
-    }
-
     /// Addresses in CIDR notation (RFC 4632).
     static var network: Self {
         text("a network such as \"10.0.0.0/8\" or \"::1/128\"") { network in

@@ -1,13 +1,5 @@
 import PortWatcher
 
-/// Who gets through to a published port.
-package enum PortAccess: String, Codable, Sendable {
-    /// Whoever knows the web password.
-    case basic
-    /// Everybody.
-    case `public`
-}
-
 /// What somebody decided about one port, beyond the configuration.
 package struct PortOverride: Codable, Sendable, Equatable {
     /// Who gets through; nil leaves it to the default, basic authentication.
