@@ -85,6 +85,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
+        // Driven by Benchmarks/relay.py
+        .executableTarget(
+            name: "relay-bench", dependencies: ["NamespaceRelay", "Supervision"],
+            path: "Benchmarks/relay-driver", swiftSettings: strict),
+
         // Tests
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
