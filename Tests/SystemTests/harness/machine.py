@@ -25,6 +25,8 @@ BOOT_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 20.0
 COMMAND_TIMEOUT_SECONDS = 60.0
 OVERLAY_SIZE = "2g"
+# Where a machine has the root of its containers: its own, as it was before it booted.
+CONTAINER_IMAGE = "/srv/image"
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -42,6 +44,11 @@ _NSPAWN_OPTIONS = (
     "--capability=all",
     "--system-call-filter=bpf @known",
 )
+_NSPAWN_ENVIRONMENT = {
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+    # Its own network's part of /proc/sys, which podman sets when it makes a bridge.
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+}
 _SIGRTMIN = 34
 _POWER_OFF = _SIGRTMIN + 4
 
@@ -97,12 +104,16 @@ class RunningCommand:
 class Machine:
     """A booted Debian 12. Use it as a context manager; everything it made on the host goes with it."""
 
-    def __init__(self, binds: Mapping[Path, str] | None = None) -> None:
-        """`binds` maps files of the host to the places where the machine finds them, read-only."""
+    def __init__(self, binds: Mapping[Path, str] | None = None, with_containers: bool = False) -> None:
+        """`binds` maps files of the host to the places where the machine finds them, read-only.
+
+        With containers, podman can give them networks, and finds their image at `CONTAINER_IMAGE`.
+        """
         self.name = naming.new_name()
         self.trace_instance = self.name
         self._directory = leftovers.RUN_DIRECTORY / self.name
         self._binds = dict(binds or {})
+        self._with_containers = with_containers
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._init_pid = 0
         self._started: list[RunningCommand] = []
@@ -252,6 +263,7 @@ class Machine:
             f"--network-namespace-path=/run/netns/{self.name}",
             *_NSPAWN_OPTIONS,
             *(f"--bind-ro={host}:{place}" for host, place in self._binds.items()),
+            *(self._container_options() if self._with_containers else ()),
             "--boot",
         ]
         # An owner killed without mercy takes its machine along; a session of its own keeps Ctrl-C for us.
@@ -263,7 +275,7 @@ class Machine:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
-                env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                env={**os.environ, **_NSPAWN_ENVIRONMENT},
             )
         deadline = time.monotonic() + BOOT_TIMEOUT_SECONDS
         self._init_pid = polling.wait_for(
@@ -272,6 +284,13 @@ class Machine:
         polling.wait_for(
             self._booted, "the machine is booted", deadline - time.monotonic(), self._console_tail
         )
+
+    def _container_options(self) -> list[str]:
+        """The image, and a place for its layers: they cannot lie on the machine's own, an overlay itself."""
+        return [
+            f"--bind-ro={ensure_rootfs()}:{CONTAINER_IMAGE}",
+            "--tmpfs=/var/lib/containers:size=1g,mode=700",
+        ]
 
     @property
     def _console_log(self) -> Path:

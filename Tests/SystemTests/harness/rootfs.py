@@ -12,15 +12,23 @@ from pathlib import Path
 
 SUITE = "bookworm"
 
-# What a Debian 12 cloud image has that matters here, Caddy, and what samd's package depends on.
+# What a Debian 12 cloud image has that matters here, Caddy, what samd's package depends on, and podman with what it
+# takes to give containers networks of their own.
 PACKAGES = (
+    "aardvark-dns",
     "ca-certificates",
     "caddy",
+    "catatonit",
+    "conmon",
+    "crun",
     "curl",
     "dbus",
     "iproute2",
+    "iptables",
     "libpam-systemd",
     "libssl3",
+    "netavark",
+    "podman",
     "procps",
     "python3",
     "systemd",
@@ -39,6 +47,9 @@ CUSTOMISE = (
     # No test waits for timers, and no machine here has a console or a disk of its own.
     "chroot $1 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer"
     " fstrim.timer systemd-tmpfiles-clean.timer console-getty.service getty.target systemd-networkd.service",
+    # Tests start containers by podman's command, which needs none of its services.
+    "chroot $1 systemctl mask podman.service podman.socket podman-restart.service podman-auto-update.service"
+    " podman-auto-update.timer",
     # The journal in memory is flushed with the machine; limits on messages would hide some of them.
     "mkdir -p $1/etc/systemd/journald.conf.d && printf '[Journal]\\nStorage=volatile\\nRateLimitBurst=0\\n'"
     " > $1/etc/systemd/journald.conf.d/tests.conf",
