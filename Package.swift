@@ -85,7 +85,11 @@ let package = Package(
             ],
             swiftSettings: strict),
 
-        // Driven by Benchmarks/relay.py
+        // Benchmarks, each driven by the Python file that its folder is named after
+        .target(name: "AllocationCount", path: "Benchmarks/parse/AllocationCount"),
+        .executableTarget(
+            name: "parse-bench", dependencies: ["AllocationCount", "ProcFS"], path: "Benchmarks/parse/Driver",
+            swiftSettings: strict),
         .executableTarget(
             name: "relay-bench", dependencies: ["NamespaceRelay", "Supervision"],
             path: "Benchmarks/relay-driver", swiftSettings: strict),

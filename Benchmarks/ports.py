@@ -40,7 +40,7 @@ class Track:
         self._samd.start()
         self._samd.wait_answering()
         wanted = "kernel events" if events == "auto" else "polling"
-        wait_until(lambda: self._wake_up() == wanted, f"samd notices ports by {wanted}")
+        wait_until(lambda: self._samd.wake_up() == wanted, f"samd notices ports by {wanted}")
         self._next_port = FIRST_PORT
         for _ in range(ROUTES):
             WebServer(self._take_port())
@@ -93,11 +93,6 @@ class Track:
     def _take_port(self) -> int:
         self._next_port += 1
         return self._next_port - 1
-
-    def _wake_up(self) -> str:
-        wake_up = self._samd.get("/v1/status")["wakeUp"]
-        assert isinstance(wake_up, dict)
-        return str(wake_up["source"])
 
 
 def _basic(password: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import socket
 import statistics
 import sys
 import time
-from pathlib import Path
 
 from lab.isolation import Lab, serve_experiments
+from lab.meter import resident_mb
 from lab.programs import SamdUnderTest, WebServer, start_caddy, wait_until
 from lab.report import Figure, report
 
@@ -40,17 +39,10 @@ def starts(instance: str, count: int) -> dict[str, list[float]]:
         ready.append((time.monotonic() - before) * 1000)
         wait_until(lambda: samd.published() == ROUTES, f"{ROUTES} ports are published")
         time.sleep(REST_SECONDS)
-        resident.append(_resident_mb(process.pid))
+        resident.append(resident_mb(process.pid))
         process.send_signal(signal.SIGTERM)
         process.wait(READY_TIMEOUT_SECONDS)
     return {"ready": ready, "resident": resident}
-
-
-def _resident_mb(pid: int) -> float:
-    """VmRSS in units of 10^6 bytes; the file says kB and means 1024 bytes."""
-    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert match is not None
-    return int(match.group(1)) * 1024 / 1e6
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ check() {
 }
 
 format() {
-    local paths=(Package.swift Sources Tests)
+    local paths=(Package.swift Sources Tests Benchmarks)
     [ ! -d Fuzz ] || paths+=(Fuzz)
     swift format lint --strict --parallel --recursive "${paths[@]}"
 }

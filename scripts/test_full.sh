@@ -46,7 +46,7 @@ fuzz_all() {
 
 bench_all() {
     local name code=0
-    for name in $(find Benchmarks -maxdepth 1 -name '[a-z]*.py' -printf '%f\n' | sed 's|\.py$||' | LC_ALL=C sort); do
+    for name in $(find Benchmarks -maxdepth 1 -name '[a-z]*.py' -printf '%f\n' | sed 's|\.py$||' | tr _ - | LC_ALL=C sort); do
         if "$root/scripts/bench.sh" "$name"; then passed=$((passed + 1)); else code=1; fi
     done
     return "$code"

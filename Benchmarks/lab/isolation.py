@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _MARK = "SAMD_BENCH_LAB"
-# Only the trace instance outlives the namespaces, since tracefs is one for the whole kernel.
-_REMOVE_INSTANCE = (
+# Only trace instances outlive the namespaces, since tracefs is one for the whole kernel.
+_REMOVE_INSTANCES = (
     "mount -t tracefs tracefs /sys/kernel/tracing && "
-    '[ ! -d "/sys/kernel/tracing/instances/$1" ] || rmdir "/sys/kernel/tracing/instances/$1"'
+    'for instance in "/sys/kernel/tracing/instances/$1"*; do [ ! -d "$instance" ] || rmdir "$instance"; done'
 )
 
 Experiment = Callable[..., object]
@@ -51,7 +51,7 @@ class Lab:
         self._process.kill()
         self._process.wait()
         subprocess.run(
-            ["unshare", "--mount", "sh", "-c", _REMOVE_INSTANCE, "sh", self._instance], check=False
+            ["unshare", "--mount", "sh", "-c", _REMOVE_INSTANCES, "sh", self._instance], check=False
         )
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ OWNER_UID = 1000
 READY_TIMEOUT_SECONDS = 20.0
 CADDY_PORT = 8080
 PEER_PORT = 8081
+_NOTIFY_SOCKET = "/run/notify"
+# WatchdogSec= of samd.service.
+_WATCHDOG_SECONDS = 30
 
 
 def binary(variable: str) -> str:
@@ -93,6 +97,18 @@ class SamdUnderTest:
             env={**os.environ, "MALLOC_ARENA_MAX": "2", **(environment or {})},
         )
 
+    def watched(self) -> dict[str, str]:
+        """An environment for `start` in which the daemon reports to a watchdog, as under its unit."""
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        receiver.bind(_NOTIFY_SOCKET)
+
+        def drain() -> None:
+            while True:
+                receiver.recv(65536)
+
+        threading.Thread(target=drain, daemon=True).start()
+        return {"NOTIFY_SOCKET": _NOTIFY_SOCKET, "WATCHDOG_USEC": str(_WATCHDOG_SECONDS * 1_000_000)}
+
     def wait_answering(self) -> None:
         """Waits until the local API answers."""
         wait_until(lambda: self._socket.exists() and _connects(self._socket), "samd answers")
@@ -106,6 +122,12 @@ class SamdUnderTest:
         answer: dict[str, object] = json.loads(connection.getresponse().read())
         connection.close()
         return answer
+
+    def wake_up(self) -> str:
+        """How changes of ports are noticed."""
+        wake_up = self.get("/v1/status")["wakeUp"]
+        assert isinstance(wake_up, dict)
+        return str(wake_up["source"])
 
     def published(self) -> int:
         """How many ports are published."""

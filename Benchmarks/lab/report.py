@@ -68,7 +68,7 @@ def _print_table(benchmark: str, figures: Sequence[Figure]) -> None:
     for figure in figures:
         bound = "" if figure.bound is None else f"≤ {figure.bound:g} {figure.unit}"
         verdict = "" if figure.bound is None else "ok" if figure.is_within else "PAST"
-        rows.append((figure.name, f"{figure.value:.1f} {figure.unit}", bound, verdict, figure.note))
+        rows.append((figure.name, f"{_as_text(figure.value)} {figure.unit}", bound, verdict, figure.note))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     print(f"{benchmark} ({os.cpu_count()} cores, Linux {platform.release()})")
     for name, value, bound, verdict, note in rows:
@@ -80,3 +80,7 @@ def _print_table(benchmark: str, figures: Sequence[Figure]) -> None:
             note,
         ]
         print("  ".join(cells).rstrip())
+
+
+def _as_text(value: float) -> str:
+    return f"{value:.1f}" if value >= 10 or value == 0 else f"{value:.3g}"
