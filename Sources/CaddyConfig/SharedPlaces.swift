@@ -65,7 +65,8 @@ struct SharedPieces: Sendable, Equatable {
         "request>uri", "request>tls", "resp_headers",
     ]
     private static let deletedHeaders = [
-        "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Cookie", "Dnt", "If-Modified-Since",
+        "Accept", "Accept-Encoding", "Accept-Language", "Authorization", "Cache-Control", "Cookie", "Dnt",
+        "If-Modified-Since",
         "If-None-Match", "Origin", "Pragma", "Priority", "Range", "Referer", "Sec-Ch-Ua", "Sec-Ch-Ua-Mobile",
         "Sec-Ch-Ua-Platform", "Sec-Websocket-Extensions", "Sec-Websocket-Key", "Sec-Websocket-Protocol",
         "Upgrade-Insecure-Requests", "User-Agent", "X-Forwarded-For",

@@ -23,9 +23,21 @@ struct RendererTests {
     private static let six = Route(
         id: "p5173", hosts: ["5173--vm.localhost"], upstream: "[::1]:5173", upstreamHost: "localhost:5173")
 
-    private static func document(_ routes: [Route], listen: [String] = ["127.0.0.1:8080"]) -> CaddyDocument {
-        CaddyDocument(listen: listen, account: account, routes: routes)
+    private static let relay = Route(
+        id: "p3000-dc1", hosts: ["3000-dc1--vm.localhost"], upstream: "unix//run/samd/relay/dc1.3000.sock",
+        upstreamHost: "localhost:3000")
+
+    private static func document(
+        _ routes: [Route], listen: [String] = ["127.0.0.1:8080"], tls: CaddyTLS = .off,
+        accessLog: String? = nil, trustedProxies: [String] = []
+    ) -> CaddyDocument {
+        CaddyDocument(
+            listen: listen, account: account, routes: routes, tls: tls, accessLog: accessLog,
+            trustedProxies: trustedProxies)
     }
+
+    private static let files = CaddyTLS.files(
+        certificate: "/etc/samd/tls/cert.pem", key: "/etc/samd/tls/key.pem", version: "1")
 
     /// One file of `Goldens/` each.
     static let cases = [
@@ -37,14 +49,52 @@ struct RendererTests {
             name: "without-stream-close-delay", document: document([web]),
             features: CaddyFeatures(streamCloseDelay: false)),
         Case(name: "ipv6", document: document([six], listen: ["[::1]:8080", "127.0.0.1:8080"])),
+        Case(name: "relay", document: document([relay])),
+        Case(name: "tls-internal", document: document([web], tls: .internal(subjects: ["*.vm.example.com"]))),
+        Case(name: "tls-files", document: document([web], tls: files)),
+        Case(name: "access-log", document: document([web], accessLog: "/run/samd/access.sock")),
+        Case(name: "trusted-proxies", document: document([web], trustedProxies: ["127.0.0.0/8", "::1/128"])),
     ]
+
+    @Test("For an old Caddy only what it does not know is missing", arguments: cases)
+    func oldVersion(_ test: Case) {
+        func stripped(_ value: JSONValue) -> JSONValue {
+            switch value {
+            case .object(let members):
+                .object(members.filter { $0.key != "stream_close_delay" }.mapValues(stripped))
+            case .array(let elements): .array(elements.map(stripped))
+            default: value
+            }
+        }
+        let current = CaddyRenderer(features: CaddyFeatures()).render(test.document)
+        let old = CaddyRenderer(features: CaddyFeatures(streamCloseDelay: false, softStart: false))
+        #expect(old.render(test.document) == stripped(current))
+    }
+
+    /// What stands beside the server; one file of `Goldens/` each, with a member for each place.
+    @Test(
+        "Shared places are filled as in Goldens/",
+        arguments: [
+            ("places-internal", CaddyTLS.internal(subjects: ["*.vm.example.com", "vm.example.com"]), true),
+            ("places-files", files, true), ("places-without-soft-start", .off, false),
+        ])
+    func places(name: String, tls: CaddyTLS, softStart: Bool) throws {
+        let pieces = SharedPieces(
+            tls: tls, accessLog: "/run/samd/access.sock", features: CaddyFeatures(softStart: softStart))
+        var all: [String: JSONValue] = [:]
+        for place in SharedPlace.allCases { all[place.rawValue] = try pieces.merged(into: nil, at: place) }
+        try expectGolden(name, JSONValue.object(all).pretty)
+    }
 
     /// `SAMD_UPDATE_GOLDENS=1` writes the files anew, to be looked at in the diff.
     @Test("Renders as in Goldens/", arguments: cases)
     func golden(_ test: Case) throws {
+        try expectGolden(test.name, CaddyRenderer(features: test.features).render(test.document).pretty)
+    }
+
+    private func expectGolden(_ name: String, _ rendered: String) throws {
         let folder = #filePath.split(separator: "/").dropLast().joined(separator: "/")
-        let file = "/\(folder)/Goldens/\(test.name).json"
-        let rendered = CaddyRenderer(features: test.features).render(test.document).pretty
+        let file = "/\(folder)/Goldens/\(name).json"
         if getenv("SAMD_UPDATE_GOLDENS") != nil { try write(Array(rendered.utf8), to: file) }
         #expect(rendered == String(decoding: try read(file), as: UTF8.self))
     }

@@ -167,6 +167,58 @@ final class TestCaddy: Sendable {
         CaddyDocument(listen: ["unix/\(webSocket)"], account: account, routes: routes)
     }
 
+    /// Where the tests receive the access log.
+    var accessLogSocket: String { "\(directory.path)/access.sock" }
+
+    /// The process.
+    var processID: pid_t? { pid.withLock { $0 } }
+
+    /// What Caddy printed, all starts together.
+    func output() throws -> String { String(decoding: try read("\(directory.path)/log"), as: UTF8.self) }
+
+    /// How many changes the admin endpoint was asked for, refused ones included. Needs a log of level INFO.
+    func writeCount() throws -> Int {
+        try output().split(separator: "\n").count { line in
+            line.contains("\"msg\":\"received request\"")
+                && ["PUT", "PATCH", "DELETE", "POST"].contains { line.contains("\"method\":\"\($0)\"") }
+        }
+    }
+
+    /// A value of the configuration; nil when there is none.
+    func configuration(_ path: String) async throws -> JSONValue? {
+        let answer = try await admin("GET", "/config/\(path)")
+        if answer.status != 200 { return nil }
+        let value = try JSONValue(parsing: answer.body)
+        return value == .null ? nil : value
+    }
+
+    /// A visitor's request over TLS that trusts just the given certificates; what `openssl s_client` printed, the
+    /// answer among it.
+    func visitSecurely(
+        _ host: String, trusting authority: String, credentials: WebCredentials? = nil
+    ) async throws -> String {
+        let request =
+            "GET / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n"
+            + (credentials.map { "Authorization: \(basicAuthorization($0))\r\n" } ?? "") + "\r\n"
+        return try await openssl(
+            [
+                "s_client", "-unix", webSocket, "-servername", host, "-verify_hostname", host, "-CAfile",
+                authority, "-verify_return_error", "-ign_eof",
+            ], input: request)
+    }
+
+    /// Runs `openssl` and returns all that it printed.
+    @discardableResult
+    func openssl(_ arguments: [String], input: String = "") async throws -> String {
+        let name = "\(directory.path)/openssl-\(UInt64.random(in: 0 ... .max))"
+        try write(Array(input.utf8), to: "\(name).in")
+        let child = try spawn(
+            ["/usr/bin/openssl"] + arguments, environment: ["HOME=\(directory.path)"], input: "\(name).in",
+            output: "\(name).out")
+        try await waitUntil("openssl ends") { waitpid(child, nil, WNOHANG) == child }
+        return String(decoding: try read("\(name).out"), as: UTF8.self)
+    }
+
     var client: CaddyAdminClient { CaddyAdminClient(endpoint: .unix(path: adminSocket), http: http) }
 }
 
@@ -250,11 +302,13 @@ func read(_ path: String) throws -> [UInt8] {
 }
 
 /// Starts a program with just this environment, its output going to a file.
-private func spawn(_ arguments: [String], environment: [String], output: String) throws -> pid_t {
+private func spawn(
+    _ arguments: [String], environment: [String], input: String = "/dev/null", output: String
+) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 0, input, O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
     var argv = arguments.map { strdup($0) } + [nil]
