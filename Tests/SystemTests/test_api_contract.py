@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,58 @@ def test_answers_are_what_the_document_says(samd: Samd, path: str, schema: str) 
     check(json.loads(body), schema)
 
 
+def send(samd: Samd, method: str, path: str, body: object, user: str | None = None) -> tuple[str, str, str]:
+    """Sends a JSON body: status, media type and body of the answer."""
+    return ask(samd, path, "--request", method, "--data", json.dumps(body), user=user)
+
+
+def test_changes_are_what_the_document_says(samd: Samd) -> None:
+    for change in ({"auth": "public"}, {"auth": "basic", "published": True}, {"reset": True}):
+        check(change, "PortChange")
+        status, media_type, body = send(samd, "PUT", "/v1/ports/3000", change)
+        assert (status, media_type) == ("200", "application/json")
+        check(json.loads(body), "Port")
+    status, _, body = ask(samd, "/v1/password", "--request", "POST")
+    assert status == "200"
+    check(json.loads(body), "Password")
+    samd.forget_password()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, [], {"auth": "open"}, {"published": 1}, {"public": True}, {"auth": None}],
+    ids=json.dumps,
+)
+def test_a_change_that_the_document_refuses_is_refused(samd: Samd, change: object) -> None:
+    status, media_type, body = send(samd, "PUT", "/v1/ports/3000", change)
+    assert (status, media_type) == ("400", "application/problem+json")
+    check(json.loads(body), "Problem")
+
+
+def test_the_document_has_every_path_that_is_answered_and_no_other(samd: Samd) -> None:
+    source = Path(__file__).parents[2] / "Sources" / "SamdCore" / "LocalAPI" / "LocalAPIRoutes.swift"
+    answered = set(re.findall(r'router\.(get|put|post|delete)\("([^"]+)"\)', source.read_text()))
+    declared = {
+        (method, path)
+        for path, methods in DOCUMENT["paths"].items()
+        for method in methods
+        if method in {"get", "put", "post", "delete"}
+    }
+    assert answered == declared
+    for method, path in sorted(declared):
+        if path == "/v1/events":
+            continue  # It never ends; see below.
+        status, _, body = ask(samd, path.replace("{name}", "9"), "--request", method.upper())
+        assert "urn:samd:problem:not-found" not in body, (method, path, status)
+
+
+def test_metrics_have_the_media_type_of_the_document(samd: Samd) -> None:
+    status, media_type, body = ask(samd, "/metrics")
+    assert status == "200"
+    assert media_type.startswith("text/plain; version=0.0.4")
+    assert "samd_build_info" in body
+
+
 def test_events_are_what_the_document_says(samd: Samd) -> None:
     events = samd.events()
     assert {"port.published", "port.refused", "daemon.ready"} <= {event["type"] for event in events}
@@ -81,6 +134,10 @@ def test_events_are_what_the_document_says(samd: Samd) -> None:
         ("/v1/events?since=yesterday", [], None, "400"),
         ("/v1/events", ["--header", "Last-Event-ID: -1"], None, "400"),
         ("/v1/password", [], "nobody", "403"),
+        ("/v1/password", ["--request", "POST"], "nobody", "403"),
+        ("/v1/ports/3000", ["--request", "PUT", "--data", '{"auth":"public"}'], "nobody", "403"),
+        ("/v1/ports/9", ["--request", "PUT", "--data", '{"auth":"public"}'], None, "404"),
+        ("/v1/ports/3000", ["--request", "PUT", "--data", "x" * 5000], None, "413"),
     ],
 )
 def test_errors_are_problems_with_something_to_do(
