@@ -88,11 +88,24 @@ package struct LocalAPIRoutes: Sendable {
     private func change(_ request: Request, _ context: LocalAPIContext, peer: Peer?) async throws -> Response
     {
         let name = try context.parameters.require("name")
-        let body = try await request.body.collect(upTo: Self.longestChange)
-        let change = try PortChange(parsing: Array(body.readableBytesView))
+        let change = try PortChange(parsing: try await bytes(of: request))
         await state.firstScan(within: Self.firstScanPatience)
         let isByRoot = peer?.uid == 0 && peer?.isOnHost == true
         return try Self.answer(try await state.change(name, to: change, isByRoot: isByRoot))
+    }
+
+    private func bytes(of request: Request) async throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        for try await part in request.body {
+            bytes += part.readableBytesView
+            guard bytes.count <= Self.longestChange else {
+                throw ProblemDetails(
+                    "too-large", status: 413, title: "Too large",
+                    detail: "the body is longer than \(Self.longestChange) bytes",
+                    hint: "see docs/api.yaml for what it may hold")
+            }
+        }
+        return bytes
     }
 
     /// Of a body, in bytes; a real one has a hundred.
@@ -184,12 +197,6 @@ private struct ProblemMiddleware: RouterMiddleware {
                 hint:
                     "GET /v1/status, /v1/ports, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password"
             )
-        case .contentTooLarge:
-            ProblemDetails(
-                "too-large", status: 413, title: "Too large",
-                detail:
-                    "the body of \(request.method) \(request.uri.path.prefix(200)) is longer than allowed",
-                hint: "see docs/api.yaml for what it may hold")
         default:
             ProblemDetails(
                 "bad-request", status: status.code, title: status.reasonPhrase,
