@@ -107,7 +107,7 @@ let package = Package(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "NamespaceRelayTests",
-            dependencies: ["NamespaceRelay"],
+            dependencies: ["CLinux", "NamespaceRelay", "Supervision", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision", "TestSupport"],

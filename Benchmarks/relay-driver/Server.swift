@@ -26,15 +26,15 @@ struct Server {
 
     /// False when the connection is no longer to be watched.
     private func serve(_ socket: Int32, _ buffer: inout [UInt8]) -> Bool {
-        let count = recv(socket, &buffer, buffer.count, 0)
-        guard count > 0 else {
+        guard recv(socket, &buffer, 1, Int32(MSG_PEEK)) > 0 else {
             close(socket)
             return false
         }
         guard buffer[0] == UInt8(ascii: "D") || buffer[0] == UInt8(ascii: "U") else {
-            return send(socket, buffer, count, 0) == count
+            let count = recv(socket, &buffer, buffer.count, 0)
+            return count > 0 && send(socket, buffer, count, 0) == count
         }
-        guard count == 9 else { fail("a transfer begins with \(count) bytes") }
+        guard recv(socket, &buffer, 9, Int32(MSG_WAITALL)) == 9 else { fail("a transfer without its count") }
         let bytes = buffer[1..<9].reduce(0) { $0 << 8 | Int($1) }
         if buffer[0] == UInt8(ascii: "D") {
             sendBytes(socket, bytes)
@@ -79,7 +79,6 @@ func transfer(_ address: Address, _ kind: String, bytes: Int) {
     if kind == "down" {
         receiveBytes(socket, bytes)
     } else {
-        usleep(1000)  // The head comes alone.
         sendBytes(socket, bytes)
         receiveBytes(socket, 1)
     }

@@ -119,6 +119,9 @@ package final class NamespaceRelays: SupervisedService {
         }
     }
 
+    /// What was read and not yet taken by the other side, of all connections. For tests.
+    var leftoverBytes: Int { state.withLock { $0.loop?.condition().leftoverBytes ?? 0 } }
+
     private func report() throws(RelayError) {
         let (health, hasThread, failure): (ServiceHealth, Bool, RelayError?) = state.withLock { state in
             let condition = state.loop?.condition()

@@ -149,6 +149,8 @@ final class RelayLoop: @unchecked Sendable {
 
     struct Condition {
         var openConnections: Int
+        /// What was read and not yet taken, of all connections.
+        var leftoverBytes: Int
         /// What keeps a relay from working now.
         var trouble: RelayError?
         /// The thread has ended because of it.
@@ -158,7 +160,7 @@ final class RelayLoop: @unchecked Sendable {
     func condition() -> Condition {
         lock.withLock { _ in
             Condition(
-                openConnections: connections.count,
+                openConnections: connections.count, leftoverBytes: pump?.leftoverBytes ?? 0,
                 trouble: relays.all.lazy.compactMap(\.trouble).first, failure: failureOfWaiting)
         }
     }
