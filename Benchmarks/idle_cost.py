@@ -119,7 +119,11 @@ def _costs(costs: dict[str, Cost], seconds: float) -> list[Figure]:
         Figure("CPU, kernel events", events["percent"], "%", EVENTS_PERCENT, at_rest_note),
         Figure("CPU, polling", polling["percent"], "%", POLLING_PERCENT),
         Figure(
-            "resident, kernel events", events["resident"], "MB", RESIDENT_MB, elsewhere.format(events["elsewhere"])
+            "resident, kernel events",
+            events["resident"],
+            "MB",
+            RESIDENT_MB,
+            elsewhere.format(events["elsewhere"]),
         ),
         Figure("resident, polling", polling["resident"], "MB", RESIDENT_MB),
         Figure("ss -tlnp, once", events["ss_ms"], "ms", None, "the same machine"),
@@ -134,7 +138,11 @@ def _parsing(tables: dict[str, dict[str, float]]) -> list[Figure]:
         figures += [
             Figure(f"parse net/{name}, {rows:,} rows", table["median_ms"], "ms", PARSE_MS, note),
             Figure(
-                f"allocations for {rows - table['few_rows']:,} more rows", per_row, "", 0, f"of {table['allocations']}"
+                f"allocations for {rows - table['few_rows']:,} more rows",
+                per_row,
+                "",
+                0,
+                f"of {table['allocations']}",
             ),
         ]
     return figures

@@ -47,8 +47,6 @@ def percent_between(before: CPUTime, after: CPUTime, seconds: float) -> tuple[fl
     def percent(spent: int) -> float:
         return spent / seconds / 1e7
 
-    threads = {
-        name: percent(spent - before.threads.get(name, 0)) for name, spent in after.threads.items()
-    }
+    threads = {name: percent(spent - before.threads.get(name, 0)) for name, spent in after.threads.items()}
     ordered = dict(sorted(threads.items(), key=lambda item: -item[1]))
     return percent(after.process - before.process), ordered

@@ -13,6 +13,7 @@ from harness.machine import Machine
 from harness.polling import NotYet
 
 CONFIGURATION = "/etc/samd/samd.toml"
+SOCKET = "/run/samd/samd.sock"
 DOMAIN_HOST = "vm1.localhost"
 LISTEN = "http://127.0.0.1:8080"
 # The workspace's owner on the machine, and the user name for published URLs.
@@ -75,6 +76,32 @@ class Samd:
         """`samd ports --json` by port number."""
         return {entry["port"]: entry for entry in self.json("ports")["ports"]}
 
+    def named_ports(self) -> dict[str, dict[str, Any]]:
+        """`samd ports --json` by name, without listeners that another one covers."""
+        listed = self.json("ports")["ports"]
+        return {entry["name"]: entry for entry in listed if entry["state"] != "covered"}
+
+    def ask(
+        self, method: str, path: str, body: object = None, user: str | None = None
+    ) -> tuple[int, str, str]:
+        """A request to the local API: status, media type and body of the answer."""
+        options = ["--silent", "--max-time", "10", "--unix-socket", SOCKET, "--request", method]
+        if body is not None:
+            options += ["--header", "Content-Type: application/json", "--data", json.dumps(body)]
+        answer = self.machine.run(
+            ["curl", *options, "--write-out", "\n%{http_code} %{content_type}", f"http://localhost{path}"],
+            user=user,
+        ).stdout
+        text, _, trailer = answer.rpartition("\n")
+        status, _, media_type = trailer.partition(" ")
+        return int(status), media_type, text
+
+    def change(self, name: str | int, **change: object) -> dict[str, Any]:
+        """PUTs a change of a port, which must be accepted, and returns the port's report."""
+        status, _, body = self.ask("PUT", f"/v1/ports/{name}", change)
+        assert status == 200, body
+        return dict(json.loads(body))
+
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """The events that the daemon keeps after an id."""
         text = self.machine.run(
@@ -84,7 +111,7 @@ class Samd:
                 "--max-time",
                 "0.5",
                 "--unix-socket",
-                "/run/samd/samd.sock",
+                SOCKET,
                 f"http://localhost/v1/events?since={since}",
             ],
             check=False,
@@ -93,22 +120,26 @@ class Samd:
             json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")
         ]
 
-    def wait_port(self, port: int, state: str) -> dict[str, Any]:
-        """Waits until a port is listed in a state, and returns its entry."""
+    def wait_port(self, port: int | str, state: str) -> dict[str, Any]:
+        """Waits until a port is listed in a state, and returns its entry. A string is a port's name."""
 
         def listed() -> dict[str, Any]:
-            ports = self.ports()
+            ports: Mapping[Any, dict[str, Any]] = (
+                self.ports() if isinstance(port, int) else self.named_ports()
+            )
             if ports.get(port, {}).get("state") != state:
                 raise NotYet(json.dumps(ports))
             return ports[port]
 
         return self.machine.wait_for(listed, f"port {port} is {state}")
 
-    def wait_gone(self, port: int) -> None:
-        """Waits until nothing listens on a port any more, as far as samd knows."""
-        self.machine.wait_for(
-            lambda: port not in self.ports(), f"port {port} is gone", REMOVAL_TIMEOUT_SECONDS
-        )
+    def wait_gone(self, port: int | str) -> None:
+        """Waits until nothing listens on a port any more, as far as samd knows. A string is a port's name."""
+
+        def gone() -> bool:
+            return port not in (self.ports() if isinstance(port, int) else self.named_ports())
+
+        self.machine.wait_for(gone, f"port {port} is gone", REMOVAL_TIMEOUT_SECONDS)
 
     def status_text(self) -> str:
         """The STATUS that the daemon gave systemd."""

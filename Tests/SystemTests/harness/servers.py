@@ -77,7 +77,36 @@ while True:
     time.sleep(0.02)
 """
 
+# Listens on every ADDRESS:PORT that it is given and answers with the name it is given first, and who listened.
+_GREETER = """
+import http.server, socket, sys, threading
+name, *endpoints = sys.argv[1:]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"{name} {self.server.endpoint}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 64
+    def server_bind(self):
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        socket.socket.setsockopt(self.socket, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+class Server6(Server):
+    address_family = socket.AF_INET6
+for endpoint in endpoints:
+    address, _, port = endpoint.rpartition(":")
+    server = (Server6 if ":" in address else Server)((address, int(port)), Handler)
+    server.endpoint = endpoint
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+threading.Event().wait()
+"""
+
 _SCRIPTS = {
+    "greeter": _GREETER,
     "headers": _HEADERS,
     "mute": _MUTE,
     "upgrade-echo": _UPGRADE_ECHO,
@@ -90,3 +119,8 @@ def command(machine: Machine, kind: str, argument: str) -> str:
     place = f"/tmp/{kind}.py"
     machine.put_file(place, _SCRIPTS[kind])
     return f"python3 {place} {argument}"
+
+
+def in_container(kind: str, *arguments: str) -> list[str]:
+    """The command that runs a script where no file of the machine can be put."""
+    return ["python3", "-c", _SCRIPTS[kind], *arguments]

@@ -1,0 +1,140 @@
+"""After any coming and going of ports, the routes are those of the ports that are there."""
+
+from __future__ import annotations
+
+import json
+import signal
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import CURRENT_CADDY, caddy_binds
+from harness.machine import Machine
+from harness.polling import NotYet
+from harness.samd import SOCKET, Samd, host_of
+
+FIRST_PORT = 10000
+# Routes equal the truth this long after the last change.
+EQUAL_WITHIN_SECONDS = 35.0
+LINGER_SECONDS = 3.0
+# Between what the churner writes down and what the daemon sees.
+CLOCK_SLACK_SECONDS = 0.1
+
+# Opens and closes ports at random and prints, as JSON, the times of each port's every opening and closing. A tenth of the
+# ports is opened at the start and stays.
+_CHURNER = """
+import json, random, signal, socket, sys, time
+first, count, seconds, seed = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+chance = random.Random(seed)
+listeners, history = {}, {}
+def toggle(port):
+    if port in listeners:
+        history[port].append(("closed", time.time()))
+        listeners.pop(port).close()
+    else:
+        listeners[port] = socket.create_server(("127.0.0.1", port))
+        history.setdefault(port, []).append(("opened", time.time()))
+kept = range(first, first + count // 10)
+for port in kept:
+    toggle(port)
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    for _ in range(chance.choice([1, 1, 1, 2, 5])):
+        toggle(chance.randrange(kept.stop, first + count))
+    time.sleep(chance.uniform(0, 0.08))
+print(json.dumps({"kept": list(kept), "open": sorted(listeners), "history": history}), flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture(scope="module")
+def samd(deb: Path) -> Iterator[Samd]:
+    """A machine on which many ports may be published."""
+    with Machine(binds=caddy_binds(CURRENT_CADDY)) as machine:
+        samd = Samd(machine)
+        samd.install(deb, {"workspace": {"owners": ["dev"]}, "ports": {"limit": 300}})
+        yield samd
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"),
+    [(60, 15), pytest.param(200, 120, marks=[pytest.mark.full, pytest.mark.timeout(300)])],
+)
+def test_routes_equal_the_ports_after_random_churn(samd: Samd, count: int, seconds: int) -> None:
+    machine = samd.machine
+    machine.put_file("/opt/churner.py", _CHURNER)
+    follow = ["curl", "--silent", "--no-buffer", "--unix-socket", SOCKET, "http://localhost/v1/events"]
+    follower = machine.start(["sh", "-c", 'exec "$@" > /run/events', "sh", *follow])
+    machine.wait_for(lambda: machine.read_file("/run/events"), "the events are followed")
+    churner = machine.start(f"exec python3 /opt/churner.py {FIRST_PORT} {count} {seconds} 7", user="dev")
+    truth = json.loads(churner.read_line())
+    machine.wait_for(
+        lambda: equal(published(samd), set(truth["open"])), "samd lists the truth", EQUAL_WITHIN_SECONDS
+    )
+    machine.wait_for(lambda: equal(routed(samd), set(truth["open"])), "Caddy has the truth", 5)
+    follower.stop(signal.SIGTERM)
+    churner.stop(signal.SIGKILL)
+
+    withdrawals = withdrawn(machine.read_file("/run/events"))
+    assert withdrawals, "there was something to withdraw"
+    wrong = [
+        (port, when)
+        for port, when in withdrawals
+        if was_open_throughout(truth["history"][str(port)], when - LINGER_SECONDS, when)
+    ]
+    assert wrong == [], "withdrawn though it stayed open"
+    for port in list(truth["open"]):
+        samd.wait_gone(port)
+
+
+def equal(found: set[int], truth: set[int]) -> bool:
+    if found != truth:
+        raise NotYet(f"too many: {sorted(found - truth)}, missing: {sorted(truth - found)}")
+    return True
+
+
+def published(samd: Samd) -> set[int]:
+    return {number for number, entry in samd.ports().items() if entry["state"] == "published"}
+
+
+def routed(samd: Samd) -> set[int]:
+    """The ports for which Caddy has a route."""
+    command = ["curl", "--silent", "--unix-socket", "/run/caddy/admin.sock", "--header", "Host;"]
+    text = samd.machine.output([*command, "http://localhost/config/apps/http/servers/samd"])
+    prefix, suffix = host_of("N").split("N")
+    hosts = [host for host in strings(json.loads(text)) if host.endswith(suffix)]
+    return {int(host.removeprefix(prefix).removesuffix(suffix)) for host in hosts}
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings(part)
+
+
+def withdrawn(events: str) -> list[tuple[int, float]]:
+    """Port and time of each withdrawal."""
+    found = []
+    for line in events.splitlines():
+        if line.startswith("data: "):
+            event = json.loads(line.removeprefix("data: "))
+            if event["type"] == "port.withdrawn":
+                when = datetime.fromisoformat(event["time"]).timestamp()
+                found.append((int(event["data"]["port"]), when))
+    return found
+
+
+def was_open_throughout(history: list[tuple[str, float]], begin: float, end: float) -> bool:
+    """Whether a port was open from `begin` to `end`, where the record leaves no doubt."""
+    times = [when for _, when in history]
+    latest = bisect_right(times, begin - CLOCK_SLACK_SECONDS) - 1
+    if latest < 0 or history[latest][0] != "opened":
+        return False
+    return latest + 1 == len(times) or times[latest + 1] > end + CLOCK_SLACK_SECONDS

@@ -1,0 +1,164 @@
+"""Open streams outlive changes of other ports' routes, and end when their own port is withdrawn or closed to them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import CURRENT_CADDY, caddy_binds
+from harness.containers import Container
+from harness.machine import Machine
+from harness.samd import Samd
+from harness.streams import SERVER, Load, server_command
+
+CHANGES = 100
+WEBSOCKETS = 50
+RATE = 200
+# How soon streams end after the change that ends them.
+REVOKED_WITHIN_SECONDS = 2.0
+LINGER_SECONDS = 3.0
+# What the test itself needs to notice.
+SLACK_SECONDS = 0.5
+
+# Listens on one port after the other, then gives them up in the same order: each is a change of its own.
+_FLAPPER = """
+import socket, sys, time
+first, count, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+listeners = []
+for port in range(first, first + count):
+    listeners.append(socket.create_server(("127.0.0.1", port)))
+    time.sleep(pause)
+for listener in listeners:
+    listener.close()
+    time.sleep(pause)
+print("done", flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture(scope="module")
+def samd(deb: Path) -> Iterator[Samd]:
+    """A machine that can run containers, with samd and the current Caddy."""
+    with Machine(binds=caddy_binds(CURRENT_CADDY), with_containers=True) as machine:
+        samd = Samd(machine)
+        samd.install(deb, {"workspace": {"owners": ["dev"]}})
+        yield samd
+
+
+@pytest.fixture
+def bystander(samd: Samd) -> Iterator[Load]:
+    """Streams of a port that nothing happens to; they must be undisturbed at the end."""
+    samd.publish(3900, command=server_command(samd.machine, 3900))
+    with Load(samd, 3900, websockets=5, events=1, rate=20) as load:
+        yield load
+    load.assert_undisturbed()
+
+
+def changes_of_caddy(samd: Samd) -> int:
+    """How often Caddy was given another configuration so far, by its own journal."""
+    return sum(
+        '"method":"PATCH"' in entry["MESSAGE"] or '"method":"PUT"' in entry["MESSAGE"]
+        for entry in samd.machine.journal("caddy")
+    )
+
+
+def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
+    samd.publish(3000, command=server_command(samd.machine, 3000))
+    samd.machine.put_file("/opt/flapper.py", _FLAPPER)
+    before, since = changes_of_caddy(samd), samd.events()[-1]["id"]
+    with Load(samd, 3000, websockets=WEBSOCKETS, events=1, rate=RATE) as load:
+        flapper = samd.machine.start(f"exec python3 /opt/flapper.py 10000 {CHANGES // 2} 0.1", user="dev")
+        assert flapper.read_line() == "done"
+        samd.wait_gone(10000 + CHANGES // 2 - 1)
+        flapper.stop(signal.SIGKILL)
+    load.assert_undisturbed()
+    happened = [event["type"] for event in samd.events(since)]
+    assert happened.count("port.published") == happened.count("port.withdrawn") == CHANGES // 2
+    assert changes_of_caddy(samd) - before >= CHANGES * 0.9, "they came one by one"
+    assert load.outcome.requests >= 0.9 * RATE * load.outcome.seconds
+    assert load.outcome.messages["websocket"] > WEBSOCKETS * load.outcome.seconds * 5
+
+
+def publish_streams(samd: Samd, port: int, auth: str) -> None:
+    samd.publish(port, command=server_command(samd.machine, port))
+    samd.change(port, auth=auth)
+    status = 200 if auth == "public" else 401
+    samd.machine.wait_for(lambda: samd.fetch(port)[0] == status, f"{port} is {auth}")
+
+
+def assert_all_end_within(load: Load, seconds: float, act: Callable[[], object]) -> None:
+    """Does something that must end all streams of a load."""
+    begin = time.monotonic()
+    act()
+    load.wait_all_ended()
+    assert time.monotonic() - begin <= seconds + SLACK_SECONDS
+
+
+def test_streams_of_a_public_port_end_when_a_password_is_asked_for(samd: Samd, bystander: Load) -> None:
+    publish_streams(samd, 3001, "public")
+    with Load(samd, 3001, websockets=5, events=1, anonymous=True) as load:
+        assert_all_end_within(load, REVOKED_WITHIN_SECONDS, lambda: samd.change(3001, auth="basic"))
+    assert samd.fetch(3001)[0] == 401
+    assert samd.get(3001) == 200
+
+
+def test_streams_of_a_withdrawn_port_end(samd: Samd, bystander: Load) -> None:
+    publish_streams(samd, 3002, "basic")
+    with Load(samd, 3002, websockets=5, events=1) as load:
+        assert_all_end_within(load, REVOKED_WITHIN_SECONDS, lambda: samd.change(3002, published=False))
+    assert samd.fetch(3002)[0] == 404
+    assert samd.get(3002) == 404
+
+
+def test_streams_of_a_server_that_listens_no_more_end(samd: Samd, bystander: Load) -> None:
+    publish_streams(samd, 3003, "public")
+    with Load(samd, 3003, websockets=5, events=1, anonymous=True) as load:
+        assert_all_end_within(
+            load,
+            LINGER_SECONDS + REVOKED_WITHIN_SECONDS,
+            lambda: samd.machine.run(["systemctl", "kill", "--signal=SIGUSR1", "web-3003"]),
+        )
+    assert samd.fetch(3003)[0] == 404
+
+
+def test_streams_end_when_the_password_is_renewed(samd: Samd) -> None:
+    publish_streams(samd, 3004, "basic")
+    publish_streams(samd, 3005, "public")
+    with Load(samd, 3005, websockets=5, anonymous=True) as public:
+        with Load(samd, 3004, websockets=5, events=1) as load:
+            assert_all_end_within(load, REVOKED_WITHIN_SECONDS, lambda: samd.cli("password", "--new"))
+    public.assert_undisturbed()
+    old = samd.password
+    samd.forget_password()
+    assert samd.password != old
+    assert samd.fetch(3004, old)[0] == 401
+    assert samd.get(3004) == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "port"), [("127.0.0.1", 4000), ("0.0.0.0", 4001)], ids=["through a relay", "over the bridge"]
+)
+def test_streams_into_a_container_end_with_their_port_alone(
+    samd: Samd, bystander: Load, address: str, port: int
+) -> None:
+    other = Container(samd.machine, f"other{port}", ["python3", "-c", SERVER, address, str(port)])
+    samd.wait_answer(port, 200)
+    container = Container(samd.machine, f"dc{port}", ["python3", "-c", SERVER, address, str(port)])
+    name = f"{port}-dc{port}"
+    samd.wait_answer(name, 200)
+    samd.change(name, auth="public")
+    samd.machine.wait_for(lambda: samd.fetch(name)[0] == 200, f"{name} is public")
+    with Load(samd, port, websockets=5, rate=20) as same_number:
+        with Load(samd, name, websockets=5, events=1, anonymous=True) as load:
+            assert_all_end_within(load, REVOKED_WITHIN_SECONDS, lambda: samd.change(name, auth="basic"))
+        assert samd.fetch(name)[0] == 401
+        with Load(samd, name, websockets=5, events=1) as load:
+            assert_all_end_within(load, REVOKED_WITHIN_SECONDS, lambda: samd.change(name, published=False))
+        assert samd.fetch(name)[0] == 404
+    same_number.assert_undisturbed()
+    container.remove()
+    other.remove()
