@@ -126,7 +126,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "SocketDiagnosticsTests",
-            dependencies: ["ProcFS", "SocketDiagnostics"],
+            dependencies: ["CLinux", "ProcFS", "SocketDiagnostics", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "SupervisionTests", dependencies: ["Supervision"], swiftSettings: strict),
