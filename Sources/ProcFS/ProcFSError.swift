@@ -8,6 +8,9 @@ package struct Errno: Error, Hashable, Sendable, CustomStringConvertible {
     /// Wraps an error number.
     package init(rawValue: Int32) { self.rawValue = rawValue }
 
+    /// ENXIO.
+    package static let noSuchDevice = Errno(rawValue: ENXIO)
+
     /// The calling thread's errno: read it before any other call can change it.
     package static var current: Errno { Errno(rawValue: errno) }
 

@@ -17,26 +17,50 @@ extension ProcFileSystem {
         return found.sorted()
     }
 
-    /// The inodes of the sockets that a process holds open; `nil` if the process is gone.
+    /// The sockets that a process holds open, the descriptor of each inode; `nil` if the process is gone.
     ///
     /// Looks at `descriptorLimit` descriptors at most. Needs CAP_SYS_PTRACE for processes of other users,
     /// else `.denied`.
     ///
     /// - Parameter budget: how many descriptors may still be looked at, in this and later calls; counted down. Anyone can
     ///   make hundreds of processes that share tens of thousands of descriptors.
-    package func socketInodes(of pid: Int32, budget: inout Int) throws(ProcFSError) -> [UInt64]? {
+    package func sockets(of pid: Int32, budget: inout Int) throws(ProcFSError) -> [UInt64: Int32]? {
         let limit = min(Self.descriptorLimit, budget)
-        var inodes: [UInt64] = []
+        var sockets: [UInt64: Int32] = [:]
         var seen = 0
         let found: Void? = try unlessGone { () throws(ProcFSError) in
             try forEachEntry(of: "\(root)/\(pid)/fd") { name, folder in
-                guard Self.number(name) != nil else { return true }  // `.` and `..`
-                if let inode = Self.socketInode(name, in: folder) { inodes.append(inode) }
+                // Not `.` and `..`.
+                guard let descriptor = Self.number(name).flatMap({ Int32(exactly: $0) }) else { return true }
+                if let inode = Self.socketInode(name, in: folder) { sockets[inode] = descriptor }
                 seen += 1
                 return seen < limit
             }
         }
         budget -= seen
+        return found == nil ? nil : sockets
+    }
+
+    /// Whether a process's descriptor is this socket.
+    package func holds(_ pid: Int32, descriptor: Int32, socket inode: UInt64) -> Bool {
+        Self.socketInode("\(root)/\(pid)/fd/\(descriptor)", in: AT_FDCWD) == inode
+    }
+
+    /// The network namespaces that a process holds open by a descriptor, at most `limit`; `nil` if the process is gone.
+    package func openNetworkNamespaces(
+        of pid: Int32, limit: Int, budget: inout Int
+    ) throws(ProcFSError) -> [UInt64]? {
+        var inodes: [UInt64] = []
+        var rest = min(Self.descriptorLimit, budget)
+        let before = rest
+        let found: Void? = try unlessGone { () throws(ProcFSError) in
+            try forEachEntry(of: "\(root)/\(pid)/fd") { name, folder in
+                if let inode = Self.linkedInode(name, in: folder, prefix: "net:[") { inodes.append(inode) }
+                rest -= 1
+                return rest > 0 && inodes.count < limit
+            }
+        }
+        budget -= before - rest
         return found == nil ? nil : inodes
     }
 
@@ -75,23 +99,51 @@ extension ProcFileSystem {
             .map { Self.text($0.dropFirst(3)) }
     }
 
-    /// When the process started, in clock ticks since boot; `nil` if it is gone. With the pid it names one
-    /// process for ever, since the pid alone is used again.
-    package func startTime(of pid: Int32) throws(ProcFSError) -> UInt64? {
+    /// The process's path in each cgroup tree, the unified one first; `nil` if it is gone.
+    package func controlGroups(of pid: Int32) throws(ProcFSError) -> [String]? {
+        try unlessGone { () throws(ProcFSError) in
+            var buffer = ReadBuffer()
+            try buffer.load("\(root)/\(pid)/cgroup", limitBytes: 64 << 10)
+            return buffer.withBytes { ProcText.controlGroups($0) }
+        }
+    }
+
+    /// State, parent, session and start; `nil` if the process is gone. The start time with the pid names one process
+    /// for ever, since the pid alone is used again.
+    package func processStat(of pid: Int32) throws(ProcFSError) -> ProcessStat? {
         let path = "\(root)/\(pid)/stat"
-        let line = try unlessGone { () throws(ProcFSError) in try bytes(path, limitBytes: 4096) }
-        guard let line else { return nil }
-        // The second field is the name in parentheses, which may itself hold blanks and parentheses. Behind
-        // it the third field follows; the start time is the 22nd (proc_pid_stat(5)).
-        guard let nameEnd = line.lastIndex(of: UInt8(ascii: ")")),
-            case let fields = line[(nameEnd + 1)...].split(separator: UInt8(ascii: " ")), fields.count > 19,
-            let ticks = UInt64(Self.text(fields[19]))
-        else { throw ProcFSError("read", path, .malformed("no start time")) }
-        return ticks
+        var buffer = ReadBuffer()
+        let found: Void? = try unlessGone { () throws(ProcFSError) in try buffer.load(path, limitBytes: 4096)
+        }
+        guard found != nil else { return nil }
+        guard let stat = buffer.withBytes({ ProcessStat($0) }) else {
+            throw ProcFSError("read", path, .malformed("it has another shape"))
+        }
+        return stat
+    }
+
+    /// When the process started, in clock ticks since boot; `nil` if it is gone.
+    package func startTime(of pid: Int32) throws(ProcFSError) -> UInt64? {
+        try processStat(of: pid)?.startTime
+    }
+
+    /// The real and effective user of the process, as users of this process's user namespace; `nil` if it is gone.
+    package func users(of pid: Int32) throws(ProcFSError) -> (real: UInt32, effective: UInt32)? {
+        let path = "\(root)/\(pid)/status"
+        var buffer = ReadBuffer()
+        // The line stands near the beginning, while the groups, further down, may be many.
+        let found: Void? = try unlessGone { () throws(ProcFSError) in
+            try buffer.load(path, limitBytes: 4096, truncating: true)
+        }
+        guard found != nil else { return nil }
+        guard let users = buffer.withBytes({ ProcText.users($0) }) else {
+            throw ProcFSError("read", path, .malformed("it names no user"))
+        }
+        return users
     }
 
     /// Turns "no such process" into `nil`.
-    private func unlessGone<Value>(
+    func unlessGone<Value>(
         _ body: () throws(ProcFSError) -> Value
     ) throws(ProcFSError) -> Value? {
         do throws(ProcFSError) {
@@ -123,11 +175,16 @@ extension ProcFileSystem {
 
     /// The inode that a descriptor's link names; `nil` if it is no socket or was closed meanwhile.
     private static func socketInode(_ name: UnsafePointer<CChar>, in folder: Int32) -> UInt64? {
-        // "socket:[" and 20 digits and "]" fit; what is cut is no socket.
+        linkedInode(name, in: folder, prefix: "socket:[")
+    }
+
+    private static func linkedInode(
+        _ name: UnsafePointer<CChar>, in folder: Int32, prefix: StaticString
+    ) -> UInt64? {
+        // The prefix and 20 digits and "]" fit; what is cut is something else.
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { target in
             guard let memory = target.baseAddress else { return nil }
             let length = readlinkat(folder, name, memory, target.count)
-            let prefix: StaticString = "socket:["
             let start = prefix.utf8CodeUnitCount
             guard length > start + 1, memcmp(memory, prefix.utf8Start, start) == 0 else {
                 return nil
@@ -140,7 +197,7 @@ extension ProcFileSystem {
         number(UnsafeBufferPointer(start: name, count: strlen(name))[...])
     }
 
-    private static func number(_ digits: Slice<UnsafeMutableBufferPointer<CChar>>) -> UInt64? {
+    static func number(_ digits: Slice<UnsafeMutableBufferPointer<CChar>>) -> UInt64? {
         number(UnsafeBufferPointer(rebasing: digits)[...])
     }
 

@@ -12,12 +12,15 @@ package enum NetworkView: Hashable, Sendable {
     case own
     /// The namespace of a process, or of a thread by its thread id.
     case process(Int32)
+    /// The namespace of the thread that asks.
+    case currentThread
 
     /// The folder below the root.
     var folder: String {
         switch self {
         case .own: "self"
         case .process(let identifier): "\(identifier)"
+        case .currentThread: "thread-self"
         }
     }
 }
@@ -48,12 +51,7 @@ package struct ProcFileSystem: Sendable {
 
     /// The inode of a network namespace, which is its identity as long as it lives.
     package func networkNamespace(of view: NetworkView = .own) throws(ProcFSError) -> UInt64 {
-        let path = "\(root)/\(view.folder)/ns/net"
-        let target = try readLink(path)
-        guard let inode = Self.inode(in: target, kind: "net") else {
-            throw ProcFSError("read link", path, .malformed("\"\(target)\" names no network namespace"))
-        }
-        return inode
+        try namespace(.network, of: view)
     }
 
     /// The listeners in one table of a network namespace. Not atomic: the kernel writes it a page at a time,
@@ -116,12 +114,6 @@ package struct ProcFileSystem: Sendable {
         }
         guard length >= 0 else { throw ProcFSError("read link", path, Errno.current) }
         return Self.text(target[..<length])
-    }
-
-    /// The number in `kind:[number]`.
-    static func inode(in target: String, kind: String) -> UInt64? {
-        guard target.hasPrefix("\(kind):["), target.hasSuffix("]") else { return nil }
-        return UInt64(target.dropFirst(kind.utf8.count + 2).dropLast())
     }
 }
 

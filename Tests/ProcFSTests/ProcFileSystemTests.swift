@@ -29,8 +29,11 @@ import Testing
         var status = stat()
         try #require(fstat(descriptor, &status) == 0)
         var descriptors = 100_000
-        let inodes = try #require(try ProcFileSystem().socketInodes(of: getpid(), budget: &descriptors))
-        #expect(inodes.contains(UInt64(status.st_ino)))
+        let procfs = ProcFileSystem()
+        let sockets = try #require(try procfs.sockets(of: getpid(), budget: &descriptors))
+        #expect(sockets[UInt64(status.st_ino)] == descriptor)
+        #expect(procfs.holds(getpid(), descriptor: descriptor, socket: UInt64(status.st_ino)))
+        #expect(!procfs.holds(getpid(), descriptor: descriptor, socket: 1))
     }
 
     @Test("A process that is gone is nil, not an error")
@@ -44,7 +47,7 @@ import Testing
         #expect(try procfs.workingDirectory(of: pid) == nil)
         #expect(try procfs.controlGroup(of: pid) == nil)
         var descriptors = 100_000
-        #expect(try procfs.socketInodes(of: pid, budget: &descriptors) == nil)
+        #expect(try procfs.sockets(of: pid, budget: &descriptors) == nil)
     }
 
     @Test("A recorded tree stands in for /proc")
@@ -76,7 +79,7 @@ import Testing
         #expect(try procfs.startTime(of: 7) == 31337)
         #expect(try procfs.workingDirectory(of: 7) == "/home/dev/app (deleted)")
         var descriptors = 100_000
-        #expect(try procfs.socketInodes(of: 7, budget: &descriptors) == [99])
+        #expect(try procfs.sockets(of: 7, budget: &descriptors) == [99: 3])
     }
 
     @Test("A long command line is cut at its limit")
@@ -155,9 +158,9 @@ import Testing
         for number in 0..<10 { try tree.link("7/fd/\(number)", to: "socket:[\(100 + number)]") }
         let procfs = ProcFileSystem(root: tree.root)
         var budget = 15
-        #expect(try procfs.socketInodes(of: 7, budget: &budget)?.count == 10)
+        #expect(try procfs.sockets(of: 7, budget: &budget)?.count == 10)
         #expect(budget == 5)
-        #expect(try procfs.socketInodes(of: 7, budget: &budget)?.count == 5)
+        #expect(try procfs.sockets(of: 7, budget: &budget)?.count == 5)
         #expect(budget == 0)
     }
 }
