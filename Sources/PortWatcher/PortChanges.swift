@@ -3,8 +3,9 @@ import ProcFS
 /// Turns scans into changes of the published set: pure, one input.
 ///
 /// - A new listener is published at once; what follows within the settle window goes into one change.
-/// - A listener that is absent stays published for the removal delay, and is removed by a scan that still
-///   misses it.
+/// - A listener that is absent stays published for the removal delay, or longer while its server is likely to come back,
+///   at most for the restart delay; it is removed by a scan that still misses it.
+/// - What listened in a namespace that is gone is withdrawn at once: its addresses may be given to another.
 /// - An absent listener whose number someone else has taken is withdrawn at once; if that is another user,
 ///   without waiting for the settle window.
 /// - A table that could not be read whole removes nothing of its own. A table that is empty is an answer.
@@ -21,7 +22,7 @@ package struct PortChanges: Sendable {
 
     private struct Tracked {
         var port: ListeningPort
-        var table: TCPTable
+        var place: PortScan.Place
         var absentSince: SuspendingClock.Instant?
     }
 
@@ -36,6 +37,7 @@ package struct PortChanges: Sendable {
 
     private let settleWindow: Duration
     private let removalDelay: Duration
+    private let restartDelay: Duration
     private var tracked: [PortIdentity: Tracked] = [:]
     private var published: [ListeningPort]?
     private var publishedAt: SuspendingClock.Instant?
@@ -44,6 +46,7 @@ package struct PortChanges: Sendable {
     package init(settings: PortWatchSettings = PortWatchSettings()) {
         settleWindow = settings.settleWindow
         removalDelay = settings.removalDelay
+        restartDelay = max(settings.restartDelay, settings.removalDelay)
     }
 
     /// How many listeners the last scans showed, those waiting for their removal included.
@@ -51,24 +54,56 @@ package struct PortChanges: Sendable {
 
     /// Takes in a scan that ended at `now`. Instants must not go back.
     package mutating func observe(_ scan: PortScan, at now: SuspendingClock.Instant) -> Outcome {
+        let before = tracked.count
+        if !scan.renewedNamespaces.isEmpty {
+            tracked = tracked.filter { !scan.renewedNamespaces.contains($0.key.namespace) }
+        }
+        var isUrgent = tracked.count < before
         let seen = merge(scan)
-        var sawDifference = add(seen, at: now)
-        var isUrgent = false
+        var sawDifference = add(seen, at: now) || isUrgent
         let owners = Dictionary(seen.keys.map { (Number($0), [$0.ownerUID]) }, uniquingKeysWith: +)
+        var nextLooks: [SuspendingClock.Instant] = []
         for (identity, entry) in tracked where seen[identity] == nil {
-            // Only a whole table proves that something is not in it.
-            guard scan.gaps[entry.table] == nil else { continue }
-            let absentSince = entry.absentSince ?? now
-            if entry.absentSince == nil { sawDifference = true }
-            tracked[identity]?.absentSince = absentSince
-            if let successors = owners[Number(identity)] {
+            switch scan.absence(at: entry.place) {
+            case .unproven:
+                // A removal that is due but not proven waits for the next regular scan.
+                if let absentSince = entry.absentSince {
+                    nextLooks.append(absentSince.advanced(by: removalDelay))
+                }
+            case .namespaceGone:
                 tracked[identity] = nil
-                if successors.contains(where: { $0 != identity.ownerUID }) { isUrgent = true }
-            } else if absentSince.duration(to: now) >= removalDelay {
-                tracked[identity] = nil
+                sawDifference = true
+                isUrgent = true
+            case .absent:
+                let absentSince = entry.absentSince ?? now
+                if entry.absentSince == nil { sawDifference = true }
+                tracked[identity]?.absentSince = absentSince
+                if let successors = owners[Number(identity)] {
+                    tracked[identity] = nil
+                    if successors.contains(where: { $0 != identity.ownerUID }) { isUrgent = true }
+                } else if let next = nextLook(
+                    absentSince: absentSince, mayReturn: scan.mayReturn.contains(entry.port.inode), at: now)
+                {
+                    nextLooks.append(next)
+                } else {
+                    tracked[identity] = nil
+                }
             }
         }
-        return publish(at: now, isUrgent: isUrgent, sawNothing: scan.sawNothing, sawDifference: sawDifference)
+        return publish(
+            at: now, isUrgent: isUrgent, sawNothing: scan.sawNothing, sawDifference: sawDifference,
+            lookAgainAt: nextLooks.filter { $0 > now }.min())
+    }
+
+    /// When to look again at a listener that is absent; `nil` if it has been for too long.
+    private func nextLook(
+        absentSince: SuspendingClock.Instant, mayReturn: Bool, at now: SuspendingClock.Instant
+    ) -> SuspendingClock.Instant? {
+        let removal = absentSince.advanced(by: removalDelay)
+        if removal > now { return removal }
+        let deadline = absentSince.advanced(by: restartDelay)
+        // Whoever was to bring it back may end meanwhile.
+        return mayReturn && deadline > now ? min(deadline, now.advanced(by: removalDelay)) : nil
     }
 
     /// One observation per identity: several sockets may share it (SO_REUSEPORT).
@@ -77,7 +112,7 @@ package struct PortChanges: Sendable {
         for observation in scan.observations {
             let listener = observation.listener
             let identity = PortIdentity(
-                namespace: scan.namespace, ownerUID: listener.uid, address: listener.address,
+                namespace: observation.namespace, ownerUID: listener.uid, address: listener.address,
                 port: listener.port)
             guard let other = seen[identity] else {
                 seen[identity] = observation
@@ -103,19 +138,22 @@ package struct PortChanges: Sendable {
             let old = tracked[identity]
             let port = ListeningPort(
                 identity: identity, process: observation.process, firstSeen: old?.port.firstSeen ?? now,
-                inode: observation.listener.inode)
+                inode: observation.listener.inode, container: observation.container,
+                isForwarder: observation.isForwarder, entrance: observation.entrance,
+                hostAddress: observation.hostAddress)
             if old == nil || old?.absentSince != nil || old?.port != port { sawDifference = true }
-            tracked[identity] = Tracked(port: port, table: observation.listener.table)
+            tracked[identity] = Tracked(
+                port: port,
+                place: PortScan.Place(namespace: identity.namespace, table: observation.listener.table))
         }
         return sawDifference
     }
 
     private mutating func publish(
-        at now: SuspendingClock.Instant, isUrgent: Bool, sawNothing: Bool, sawDifference: Bool
+        at now: SuspendingClock.Instant, isUrgent: Bool, sawNothing: Bool, sawDifference: Bool,
+        lookAgainAt: SuspendingClock.Instant?
     ) -> Outcome {
-        let removals = tracked.values.compactMap { $0.absentSince?.advanced(by: removalDelay) }
-        // A removal that is due but not proven waits for the next regular scan.
-        var lookAgainAt = removals.filter { $0 > now }.min()
+        var lookAgainAt = lookAgainAt
         let current = tracked.values.map(\.port).sorted { $0.identity < $1.identity }
         let isFirst = published == nil && !sawNothing
         guard isFirst || (published != nil && published != current) else {

@@ -1,150 +1,223 @@
 import Dispatch
 package import ProcFS
 
-/// Looks at one network namespace: its tables, and the processes behind sockets not seen before.
+/// Looks at all network namespaces of the machine: their tables, and the processes behind sockets not seen before.
 ///
 /// An actor with its own queue, because every look blocks in the kernel (a large table for 100 ms, a process
 /// whose memory is locked for as long as it likes) and must not hold one of the few threads that all tasks
 /// share.
 package actor PortScanner {
-    /// Processes that one scan looks into for new owners, newest first: at 15 µs each, 0.3 s.
-    static let processLimit = 20_000
-    /// Descriptors that one scan looks at in all, about 1 µs each.
-    static let descriptorLimit = 500_000
-    /// Scans in a row that look for an owner who cannot be found; later only those that verify.
-    static let ownerAttempts = 3
-
-    private enum Owner {
-        case found(OwnerProcess)
-        case unknown(attempts: Int)
-    }
-
     private let procfs: ProcFileSystem
-    private let view: NetworkView
+    private let sysfsRoot: String
     private let queue = BlockingQueue(label: "samd.ports.scan")
-    private var buffer = ReadBuffer()
-    private var owners: [UInt64: Owner] = [:]
+    private var census = NamespaceCensus()
+    private var reader: TableReader
+    private var registry = NamespaceRegistry()
+    private var owners: OwnerRegistry
+    private var attribution: ListenerAttribution
+    private var ownListening: Set<TCPTable> = []
+    private var ways = DirectWays()
 
     /// The queue on which everything here runs.
     package nonisolated var unownedExecutor: UnownedSerialExecutor { queue.asUnownedSerialExecutor() }
 
-    /// Looks through `procfs` at the namespace that `view` names.
-    package init(procfs: ProcFileSystem, view: NetworkView = .own) {
+    /// Looks through `procfs`, whose `self` is the daemon.
+    package init(procfs: ProcFileSystem, settings: PortWatchSettings = PortWatchSettings()) {
         self.procfs = procfs
-        self.view = view
+        sysfsRoot = settings.sysfsRoot
+        reader = TableReader(procfs: procfs)
+        owners = OwnerRegistry(procfs: procfs, restartDelay: settings.restartDelay)
+        attribution = ListenerAttribution(procfs: procfs, dockerRoot: settings.dockerRoot)
     }
 
     /// Looks once.
     ///
-    /// - Parameter verifyingOwners: look again at the owners of known sockets, and for those not found so
-    ///   far. Without it a known socket costs no look at any process.
-    package func scan(verifyingOwners: Bool = false) -> PortScan {
-        let namespace: UInt64
+    /// - Parameters:
+    ///   - now: instants must not go back from call to call.
+    ///   - verifying: look again at the namespace of every process, at the mounts, at the owners of known sockets, and for
+    ///     owners not found so far. Without it a known process or socket costs no look.
+    package func scan(at now: SuspendingClock.Instant = SuspendingClock().now, verifying: Bool = false)
+        -> PortScan
+    {
+        let own: UInt64
         do throws(ProcFSError) {
-            namespace = try procfs.networkNamespace(of: view)
+            own = try procfs.networkNamespace()
         } catch {
-            let gaps = TCPTable.allCases.map { ($0, PortScan.Gap.unreadable(error)) }
-            return PortScan(
-                namespace: 0, observations: [], gaps: Dictionary(uniqueKeysWithValues: gaps))
+            return PortScan(failure: error)
         }
-        var listeners: [TCPListener] = []
-        var gaps: [TCPTable: PortScan.Gap] = [:]
-        for table in TCPTable.allCases {
-            do throws(ProcFSError) {
-                let reading = try procfs.tcpListeners(in: table, of: view, buffer: &buffer)
-                listeners += reading?.listeners ?? []
-                if let reading, let first = reading.malformedRows.first {
-                    gaps[table] = .malformed(rows: reading.malformedCount, first: first)
+        var scan = PortScan(ownNamespace: own, observations: [])
+        var listeners: [(namespace: UInt64, listener: TCPListener)] = []
+        if let readings = reader.tables(of: .own, isOwn: true, listening: ownListening) {
+            ownListening = record(readings, of: own, in: &scan, &listeners)
+        }
+        census.update(procfs: procfs, own: own, at: now, verifying: verifying)
+        // A process that ended while the list was made may have left a child that is not in it.
+        if !registry.isCovered(by: census) {
+            census.update(procfs: procfs, own: own, at: now, verifying: false)
+        }
+        scan.renewedNamespaces = registry.update(from: census)
+        readOthers(own: own, at: now, verifying: verifying, &scan, &listeners)
+        scan.knowsAllNamespaces = census.isComplete
+
+        var sockets: [UInt64: PortScan.Place] = [:]
+        sockets.reserveCapacity(listeners.count)
+        for (namespace, listener) in listeners {
+            sockets[listener.inode] = PortScan.Place(namespace: namespace, table: listener.table)
+        }
+        let wereDenied = owners.update(
+            sockets: sockets, pids: census.pids, at: now, verifying: verifying, absence: scan.absence(at:))
+        scan.mayReturn = owners.mayReturn()
+        attribution.begin(verifying: verifying, needed: owners.owners)
+        updateWays(to: listeners, own: own, verifying: verifying)
+
+        scan.observations = listeners.map { observation($0.listener, in: $0.namespace, own: own) }
+        scan.hiddenOwnerCount = wereDenied ? scan.observations.count { $0.process == nil } : 0
+        return scan
+    }
+
+    // MARK: - Tables
+
+    /// Adds what a namespace's tables showed, and says which of them have listeners, or might.
+    private func record(
+        _ readings: [TCPTable: TableReader.Reading], of namespace: UInt64, in scan: inout PortScan,
+        _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
+    ) -> Set<TCPTable> {
+        var listening: Set<TCPTable> = []
+        for (table, reading) in readings {
+            scan.gaps[PortScan.Place(namespace: namespace, table: table)] = reading.gap
+            for listener in reading.listeners { listeners.append((namespace, listener)) }
+            if !reading.listeners.isEmpty || reading.gap != nil { listening.insert(table) }
+        }
+        scan.namespaces.insert(namespace)
+        return listening
+    }
+
+    /// Reads the other namespaces, through processes where there are any, else through mounts.
+    private func readOthers(
+        own: UInt64, at now: SuspendingClock.Instant, verifying: Bool, _ scan: inout PortScan,
+        _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
+    ) {
+        let (selected, unread) = registry.selection(from: census)
+        scan.unreadNamespaces = unread
+        let ordered = selected.filter { $0 != own }
+            .sorted { (registry[$0].byteCount, $0) < (registry[$1].byteCount, $1) }
+        reader.share(among: ordered.count)
+        var rest: [UInt64] = []
+        for namespace in ordered {
+            if !read(namespace, verifying: verifying, &scan, &listeners) { rest.append(namespace) }
+        }
+        guard !rest.isEmpty else { return }
+        // Those through whom they were to be seen have ended; meanwhile there may be others.
+        if rest.contains(where: { census.processes[$0] != nil }) {
+            census.update(procfs: procfs, own: own, at: now, verifying: false)
+            rest = rest.filter { !read($0, verifying: verifying, &scan, &listeners) }
+        }
+        visit(rest, verifying: verifying, &scan, &listeners)
+    }
+
+    /// Reads a namespace through one of its processes; false if none is left.
+    private func read(
+        _ namespace: UInt64, verifying: Bool, _ scan: inout PortScan,
+        _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
+    ) -> Bool {
+        var entry = registry[namespace]
+        var processes = census.processes[namespace] ?? []
+        // The same as before as long as it is there.
+        if case .process(let pid, _) = entry.entrance, processes.contains(pid) {
+            processes.insert(pid, at: 0)
+        }
+        for pid in processes {
+            guard let readings = reader.tables(of: .process(pid), isOwn: false, listening: entry.listening),
+                // Its number may be another's by now, or it may have moved.
+                (try? procfs.namespace(.network, of: pid)) == namespace
+            else {
+                census.forget(pid)
+                continue
+            }
+            entry.listening = record(readings, of: namespace, in: &scan, &listeners)
+            entry.byteCount = readings.values.reduce(0) { $0 + $1.byteCount }
+            registry[namespace] = entry
+            registry.settle(namespace, census: census, procfs: procfs, verifying: verifying)
+            return true
+        }
+        return false
+    }
+
+    /// Reads the namespaces that only a mount holds. Those that not even a mount holds are gone.
+    private func visit(
+        _ namespaces: [UInt64], verifying: Bool, _ scan: inout PortScan,
+        _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
+    ) {
+        let requests = namespaces.compactMap { namespace in
+            census.mounts[namespace].map { path in
+                NamespaceVisit.Request(
+                    mount: MountedNamespace(inode: namespace, path: path),
+                    listening: registry[namespace].listening,
+                    wantsAddresses: verifying || registry[namespace].addresses == nil)
+            }
+        }
+        let answers = NamespaceVisit.look(at: requests, procfs: procfs, reader: &reader)
+        for (request, answer) in zip(requests, answers) {
+            let namespace = request.mount.inode
+            switch answer {
+            case .gone: continue
+            case .refused(let error):
+                scan.namespaces.insert(namespace)
+                for table in TCPTable.allCases {
+                    scan.gaps[PortScan.Place(namespace: namespace, table: table)] = .unreadable(error)
                 }
-            } catch {
-                gaps[table] = .unreadable(error)
+            case .tables(let readings, let addresses):
+                var entry = registry[namespace]
+                entry.listening = record(readings, of: namespace, in: &scan, &listeners)
+                entry.byteCount = readings.values.reduce(0) { $0 + $1.byteCount }
+                // Only root mounts namespaces where the daemon sees it.
+                entry.isRoots = true
+                entry.addresses = addresses ?? entry.addresses
+                registry[namespace] = entry
+                registry.settle(namespace, census: census, procfs: procfs, verifying: verifying)
             }
-        }
-        let wereDenied = updateOwners(
-            of: Set(listeners.map(\.inode)), isComplete: gaps.isEmpty, verifying: verifyingOwners)
-        let observations = listeners.map {
-            PortScan.Observation(listener: $0, process: process(of: $0.inode))
-        }
-        return PortScan(
-            namespace: namespace, observations: observations, gaps: gaps,
-            hiddenOwnerCount: wereDenied ? observations.count { $0.process == nil } : 0)
-    }
-
-    private var lastWalkWasDenied = false
-
-    private func process(of inode: UInt64) -> OwnerProcess? {
-        if case .found(let process) = owners[inode] { process } else { nil }
-    }
-
-    /// Brings `owners` up to date and says whether some process may not be looked at.
-    private func updateOwners(of inodes: Set<UInt64>, isComplete: Bool, verifying: Bool) -> Bool {
-        // An incomplete scan must not forget: the socket would look new the next time.
-        if isComplete { owners = owners.filter { inodes.contains($0.key) } }
-        if verifying { forgetFormerOwners() }
-        let wanted = inodes.filter { inode in
-            switch owners[inode] {
-            case nil: true
-            case .found: false
-            case .unknown(let attempts): verifying || attempts < Self.ownerAttempts
-            }
-        }
-        guard !wanted.isEmpty else { return lastWalkWasDenied }
-        let (found, wereDenied) = findOwners(of: wanted)
-        lastWalkWasDenied = wereDenied
-        for inode in wanted {
-            if let process = found[inode] {
-                owners[inode] = .found(process)
-            } else if case .unknown(let attempts) = owners[inode] {
-                owners[inode] = .unknown(attempts: attempts + 1)
-            } else {
-                owners[inode] = .unknown(attempts: 1)
-            }
-        }
-        return wereDenied
-    }
-
-    /// Drops owners that ended or closed the socket; it lives on in another process then.
-    private func forgetFormerOwners() {
-        var budget = Self.descriptorLimit
-        for (inode, owner) in owners {
-            guard case .found(let process) = owner, budget > 0 else { continue }
-            let isAlive = (try? procfs.startTime(of: process.pid)) == process.startTime
-            if isAlive, let held = try? procfs.socketInodes(of: process.pid, budget: &budget) {
-                // Past the budget a process was looked at in part, which proves nothing.
-                if held.contains(inode) || budget <= 0 { continue }
-            }
-            owners[inode] = nil
         }
     }
 
-    /// Walks the processes downwards and stops at the last missing socket: a server that just came up is
-    /// among the newest processes.
-    private func findOwners(of inodes: Set<UInt64>) -> (found: [UInt64: OwnerProcess], wereDenied: Bool) {
-        var missing = inodes
-        var found: [UInt64: OwnerProcess] = [:]
-        var wereDenied = false
-        let processes = (try? procfs.processes()) ?? []
-        var budget = Self.descriptorLimit
-        for pid in processes.reversed().prefix(Self.processLimit) {
-            guard !missing.isEmpty, budget > 0 else { break }
-            do throws(ProcFSError) {
-                guard let held = try procfs.socketInodes(of: pid, budget: &budget) else { continue }
-                guard !missing.isDisjoint(with: held), let process = describe(pid) else { continue }
-                for inode in missing.intersection(held) { found[inode] = process }
-                missing.subtract(held)
-            } catch {
-                if case .denied = error.cause { wereDenied = true }
-            }
+    // MARK: - Ways in
+
+    /// Looks at the addresses of namespaces and at the way there, where that is needed: when verifying, and when the first
+    /// listeners of a namespace appear.
+    private func updateWays(
+        to listeners: [(namespace: UInt64, listener: TCPListener)], own: UInt64, verifying: Bool
+    ) {
+        let current = Set(listeners.lazy.map(\.namespace)).subtracting([own])
+        let isNew = !current.isSubset(of: ways.namespaces)
+        let isProxied = listeners.contains { entry in
+            entry.namespace == own
+                && attribution.needsAddresses(owners.owner(of: entry.listener.inode)?.process)
         }
-        return (found, wereDenied && !missing.isEmpty)
+        ways.namespaces = current
+        guard !current.isEmpty || isProxied else { return }
+        if verifying || isNew { ways.host = HostNetwork(procfs: procfs, sysfsRoot: sysfsRoot) }
+        if verifying || isNew || isProxied {
+            registry.readAddresses(census: census, procfs: procfs, again: verifying)
+        }
+        ways.update(from: registry)
     }
 
-    /// What can be read of a process; `nil` if it is gone.
-    private func describe(_ pid: Int32) -> OwnerProcess? {
-        guard let startTime = try? procfs.startTime(of: pid) else { return nil }
-        return OwnerProcess(
-            pid: pid, startTime: startTime, command: (try? procfs.commandLine(of: pid)) ?? [],
-            executable: (try? procfs.executableName(of: pid)) ?? "",
-            cwd: try? procfs.workingDirectory(of: pid), cgroup: try? procfs.controlGroup(of: pid))
+    // MARK: - Attribution
+
+    private func observation(_ listener: TCPListener, in namespace: UInt64, own: UInt64)
+        -> PortScan.Observation
+    {
+        var observation = PortScan.Observation(namespace: namespace, listener: listener)
+        if namespace != own {
+            observation.entrance = registry[namespace].entrance
+            observation.hostAddress = ways.address(of: listener, in: namespace, registry[namespace])
+        }
+        guard let owner = owners.owner(of: listener.inode) else { return observation }
+        observation.process = owner.process
+        let found = attribution.container(
+            of: owner.process, listener: listener, isInOwnNamespace: namespace == own, census: census,
+            registry: registry)
+        observation.container = found.container
+        observation.isForwarder = found.isForwarder
+        return observation
     }
 }

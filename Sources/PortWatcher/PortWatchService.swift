@@ -22,14 +22,14 @@ package struct PortWatchService: SupervisedService {
     ///
     /// - Parameters:
     ///   - monitor: stamped at least once per `Heartbeat.interval`.
-    ///   - view: the network namespace to watch.
+    ///   - procfs: where the processes are seen; its `self` is the daemon.
     ///   - now: the clock: CLOCK_MONOTONIC, since a machine that was suspended has missed nothing.
     ///   - onChange: gets the whole set, sorted by identity: after the first scan that could read a table,
     ///     even if the set is empty, and on every change. The loop waits for it, so it must be quick.
     ///   - onWakeUpSource: gets what makes the watcher look, at the start and whenever that changes.
     package init(
         monitor: ServiceMonitor, procfs: ProcFileSystem = ProcFileSystem(),
-        settings: PortWatchSettings = PortWatchSettings(), view: NetworkView = .own,
+        settings: PortWatchSettings = PortWatchSettings(),
         now: @escaping @Sendable () -> SuspendingClock.Instant = { SuspendingClock().now },
         onChange: @escaping @Sendable ([ListeningPort]) async -> Void,
         onWakeUpSource: @escaping @Sendable (WakeUpSource) async -> Void = { _ in }
@@ -39,7 +39,7 @@ package struct PortWatchService: SupervisedService {
         self.now = now
         self.onChange = onChange
         self.onWakeUpSource = onWakeUpSource
-        scanner = PortScanner(procfs: procfs, view: view)
+        scanner = PortScanner(procfs: procfs, settings: settings)
     }
 
     /// What was done and seen so far; may be asked from any thread.
@@ -104,10 +104,10 @@ package struct PortWatchService: SupervisedService {
         guard loop.schedule.nextScan <= start else { return }
         let isVerifying = loop.ownersVerifiedAt.duration(to: start) >= settings.reconcileInterval
         if isVerifying { loop.ownersVerifiedAt = start }
-        let scan = await scanner.scan(verifyingOwners: isVerifying)
+        let scan = await scanner.scan(at: start, verifying: isVerifying)
         let end = now()
         counters.value.withLock { statistics in
-            statistics.namespaces = 1
+            statistics.namespaces = scan.namespaces.count
             statistics.sockets = scan.observations.count
             statistics.scans += 1
             statistics.lastScan = start.duration(to: end)
@@ -120,17 +120,9 @@ package struct PortWatchService: SupervisedService {
     }
 
     private func health(of scan: PortScan, count: Int, source: WakeUpSource?) -> ServiceHealth {
-        for table in TCPTable.allCases {
-            switch scan.gaps[table] {
-            case nil: continue
-            case .unreadable(let error): return .degraded(reason: "\(error)", hint: error.hint)
-            case .malformed(let rows, let first):
-                return .degraded(
-                    reason: "\(rows) rows of net/\(table.rawValue) cannot be read: \(first)",
-                    hint: "ports are still added, but none in this table is withdrawn; please report the row")
-            }
-        }
+        if let degraded = degradation(of: scan) { return degraded }
         var detail = "\(count) listener\(count == 1 ? "" : "s")"
+        if scan.namespaces.count > 1 { detail += " in \(scan.namespaces.count) network namespaces" }
         switch source {
         case nil: break
         case .kernelEvents: detail += ", kernel events"
@@ -139,7 +131,42 @@ package struct PortWatchService: SupervisedService {
         if scan.hiddenOwnerCount > 0 {
             detail += ", \(scan.hiddenOwnerCount) of processes that may not be seen"
         }
+        let closed = Set(scan.gaps.lazy.filter { $0.value.isDenial }.map(\.key.namespace)).count
+        if closed > 0 {
+            detail += ", \(closed) network namespace\(closed == 1 ? "" : "s") that may not be entered"
+        }
         return .ok(detail: detail)
+    }
+
+    private func degradation(of scan: PortScan) -> ServiceHealth? {
+        // The daemon's own namespace first, then in a fixed order.
+        let gaps = scan.gaps.sorted { left, right in
+            let isOwn = (left.key.namespace == scan.ownNamespace, right.key.namespace == scan.ownNamespace)
+            if isOwn.0 != isOwn.1 { return isOwn.0 }
+            return (left.key.namespace, left.key.table.rawValue) < (
+                right.key.namespace, right.key.table.rawValue
+            )
+        }
+        for (place, gap) in gaps {
+            let isOwn = place.namespace == scan.ownNamespace
+            switch gap {
+            // Without rights one sees one's own.
+            case .unreadable(let error) where gap.isDenial && !isOwn: _ = error
+            case .unreadable(let error): return .degraded(reason: "\(error)", hint: error.hint)
+            case .malformed(let rows, let first):
+                let whose = isOwn ? "" : " of network namespace \(place.namespace)"
+                return .degraded(
+                    reason: "\(rows) rows of net/\(place.table.rawValue)\(whose) cannot be read: \(first)",
+                    hint: "ports are still added, but none in this table is withdrawn; please report the row")
+            }
+        }
+        if !scan.unreadNamespaces.isEmpty {
+            return .degraded(
+                reason: "\(scan.unreadNamespaces.count) network namespaces beyond the bound of "
+                    + "\(NamespaceRegistry.namespaceLimit) are not watched",
+                hint: "lsns -t net shows who made them")
+        }
+        return nil
     }
 
     /// Feeds kernel events while they can be had; where not, says why and tries again from time to time.

@@ -33,6 +33,11 @@ package struct PortWatchSettings: Sendable, Equatable {
     /// The name of samd's own tracefs instance; one per daemon of a machine.
     package var tracefsInstance = "samd"
 
+    /// Where sysfs is mounted.
+    package var sysfsRoot = "/sys"
+    /// Where docker keeps its files about containers.
+    package var dockerRoot = "/var/lib/docker"
+
     /// The defaults.
     package init() {}
 }

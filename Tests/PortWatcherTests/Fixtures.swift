@@ -13,14 +13,18 @@ final class HandClock: Sendable {
 
 /// Short ways to write scans.
 enum Sample {
+    /// The daemon's own namespace in all of them.
+    static let own: UInt64 = 7
+
     static func observation(
         _ port: UInt16, on address: IPAddress = .loopbackIPv4, uid: UInt32 = 1000, inode: UInt64? = nil,
-        pid: Int32? = nil
+        pid: Int32? = nil, in namespace: UInt64 = Sample.own
     ) -> PortScan.Observation {
         let process = pid.map {
             OwnerProcess(pid: $0, startTime: 1, command: ["node"], executable: "node")
         }
         return PortScan.Observation(
+            namespace: namespace,
             listener: TCPListener(
                 table: address.isIPv6 ? .ipv6 : .ipv4, address: address, port: port, uid: uid,
                 inode: inode ?? UInt64(port)), process: process)
@@ -29,7 +33,11 @@ enum Sample {
     static func scan(_ observations: PortScan.Observation..., gaps: [TCPTable: PortScan.Gap] = [:])
         -> PortScan
     {
-        PortScan(namespace: 7, observations: observations, gaps: gaps)
+        let places = gaps.map { (PortScan.Place(namespace: own, table: $0.key), $0.value) }
+        return PortScan(
+            ownNamespace: own, observations: observations,
+            namespaces: Set(observations.map(\.namespace)).union([own]),
+            gaps: Dictionary(uniqueKeysWithValues: places))
     }
 
     /// A gap as a garbled row leaves it.

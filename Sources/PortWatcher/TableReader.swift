@@ -1,0 +1,84 @@
+import ProcFS
+
+/// Reads the tables of several network namespaces within one bound of memory and time.
+struct TableReader {
+    /// Bytes that all namespaces but the daemon's own get together in one scan, about 220,000 sockets.
+    static let sharedBytes = ProcFileSystem.tableLimitBytes
+    /// Bytes that each table gets in any case: 400 listeners, which the kernel writes before all other sockets.
+    static let leastBytes = 64 << 10
+
+    /// What one table showed.
+    struct Reading {
+        var listeners: [TCPListener] = []
+        var gap: PortScan.Gap?
+        var byteCount = 0
+    }
+
+    private let procfs: ProcFileSystem
+    private var buffer = ReadBuffer()
+    private var rest = 0
+    private var tablesLeft = 0
+
+    init(procfs: ProcFileSystem) { self.procfs = procfs }
+
+    /// Divides the shared bytes among this many namespaces; to be read with the smallest first, so that what they leave
+    /// goes to the larger.
+    mutating func share(among namespaces: Int) {
+        rest = Self.sharedBytes
+        tablesLeft = namespaces * TCPTable.allCases.count
+    }
+
+    /// Reads both tables; `nil` if the process through which the namespace is seen is gone.
+    ///
+    /// - Parameters:
+    ///   - listening: the tables that had listeners in the last scan. Of the others the kernel's count of sockets is asked
+    ///     first: a walk through its hash table takes 1.5 ms even where nothing is to be found. The count may be off by
+    ///     chance, so it is not trusted to end anything.
+    mutating func tables(
+        of view: NetworkView, isOwn: Bool, listening: Set<TCPTable>
+    ) -> [TCPTable: Reading]? {
+        var readings: [TCPTable: Reading] = [:]
+        for table in TCPTable.allCases {
+            if !listening.contains(table), procfs.socketsInUse(in: table, of: view) == 0 {
+                readings[table] = Reading()
+                continue
+            }
+            let limit = isOwn ? ProcFileSystem.tableLimitBytes : fairShare(tablesTaken: readings.count)
+            do throws(ProcFSError) {
+                let reading = try procfs.tcpListeners(in: table, of: view, buffer: &buffer, limitBytes: limit)
+                readings[table] = Reading(
+                    listeners: reading?.listeners ?? [],
+                    gap: reading.flatMap { reading in
+                        reading.malformedRows.first.map {
+                            .malformed(rows: reading.malformedCount, first: $0)
+                        }
+                    },
+                    byteCount: buffer.count)
+            } catch {
+                if !isOwn, error.isGone { return nil }
+                readings[table] = Reading(gap: .unreadable(error))
+            }
+        }
+        if !isOwn {
+            tablesLeft -= TCPTable.allCases.count
+            rest -= readings.values.reduce(0) { $0 + $1.byteCount }
+        }
+        return readings
+    }
+
+    private func fairShare(tablesTaken: Int) -> Int {
+        max(Self.leastBytes, rest / max(1, tablesLeft - tablesTaken))
+    }
+}
+
+extension ProcFSError {
+    /// Whether the process, or its namespace, ended while it was looked at.
+    var isGone: Bool {
+        switch cause {
+        case .notFound: true
+        // The namespace is being taken apart (get_proc_net of the kernel).
+        case .kernel(let errno): errno == .noSuchDevice
+        case .denied, .tooLarge, .malformed: false
+        }
+    }
+}
