@@ -60,7 +60,7 @@ package struct SocketDiagnostics: Sendable {
     private func inodes(of pid: Int32, _ subject: String) throws(SocketDiagnosticsError) -> Set<UInt64>? {
         var budget = Self.descriptorLimit
         do throws(ProcFSError) {
-            return try procfs.socketInodes(of: pid, budget: &budget).map { Set($0) }
+            return try procfs.sockets(of: pid, budget: &budget).map { Set($0.keys) }
         } catch {
             throw SocketDiagnosticsError("list", subject, .process(error))
         }
