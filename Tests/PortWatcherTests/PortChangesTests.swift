@@ -170,4 +170,91 @@ import Testing
         #expect(observe(Sample.scan(high, low), after: .seconds(2)).snapshot == nil)
         #expect(observe(Sample.scan(low), after: .seconds(3)).snapshot?.map(\.inode) == [10])
     }
+
+    private func returning(_ inodes: Set<UInt64>) -> PortScan {
+        var scan = Sample.scan()
+        scan.mayReturn = inodes
+        return scan
+    }
+
+    @Test("A port whose server may return is kept for 30 s and looked at each 3 s")
+    mutating func restartLikely() {
+        _ = observe(Sample.scan(Sample.observation(1)), after: .zero)
+        #expect(observe(returning([1]), after: .seconds(1)).lookAgainAt == start.advanced(by: .seconds(4)))
+        var due: Duration = .seconds(4)
+        while due < .seconds(31) {
+            let outcome = observe(returning([1]), after: due)
+            #expect(outcome.snapshot == nil)
+            guard let next = outcome.lookAgainAt else {
+                Issue.record("no look after \(due)")
+                return
+            }
+            due = start.duration(to: next)
+        }
+        #expect(due == .seconds(31))
+        #expect(observe(returning([1]), after: due).snapshot == [])
+    }
+
+    @Test("A port whose server turns out to be gone for good is removed by that scan, but not before 3 s")
+    mutating func restartUnlikely() {
+        _ = observe(Sample.scan(Sample.observation(1)), after: .zero)
+        #expect(observe(returning([1]), after: .seconds(1)).snapshot == nil)
+        #expect(observe(returning([]), after: .seconds(2)).snapshot == nil)
+        #expect(observe(returning([1]), after: .seconds(10)).snapshot == nil)
+        #expect(observe(returning([]), after: .seconds(11)).snapshot == [])
+    }
+
+    @Test(
+        "Another listener on the number of a port that may return withdraws it at once, in its namespace only"
+    )
+    mutating func takenWhileReturning() {
+        _ = observe(Sample.scan(Sample.observation(1, uid: 1000)), after: .zero)
+        var scan = Sample.scan(Sample.observation(1, uid: 1001, inode: 2, in: 8))
+        scan.mayReturn = [1]
+        #expect(observe(scan, after: .seconds(10)).snapshot?.map(\.identity.ownerUID) == [1000, 1001])
+        scan = Sample.scan(Sample.observation(1, uid: 1001, inode: 3))
+        scan.mayReturn = [1]
+        let outcome = observe(scan, after: .seconds(20))
+        #expect(outcome.snapshot?.map(\.identity.namespace) == [7])
+        #expect(outcome.snapshot?.map(\.identity.ownerUID) == [1001])
+    }
+
+    @Test("What listened in a namespace that is gone is withdrawn at once, within the settle window too")
+    mutating func namespaceGone() {
+        let mine = Sample.observation(1)
+        _ = observe(Sample.scan(mine, Sample.observation(2, in: 8)), after: .zero)
+        #expect(ports(observe(Sample.scan(mine), after: .milliseconds(1))) == [1])
+    }
+
+    @Test("A namespace that may only have been overlooked keeps its ports")
+    mutating func namespaceUnknown() {
+        let mine = Sample.observation(1)
+        _ = observe(Sample.scan(mine, Sample.observation(2, in: 8)), after: .zero)
+        var scan = Sample.scan(mine)
+        scan.knowsAllNamespaces = false
+        #expect(observe(scan, after: .seconds(100)).snapshot == nil)
+        scan = Sample.scan(mine)
+        scan.unreadNamespaces = [8]
+        #expect(observe(scan, after: .seconds(200)).snapshot == nil)
+    }
+
+    @Test("In a new namespace with an old number nothing is kept, and a port is a new one")
+    mutating func namespaceRenewed() {
+        _ = observe(Sample.scan(Sample.observation(1, in: 8), Sample.observation(2, in: 8)), after: .zero)
+        var scan = Sample.scan(Sample.observation(1, in: 8))
+        scan.renewedNamespaces = [8]
+        let outcome = observe(scan, after: .milliseconds(1))
+        #expect(ports(outcome) == [1])
+        #expect(outcome.snapshot?.map(\.firstSeen) == [start.advanced(by: .milliseconds(1))])
+    }
+
+    @Test("A gap in one namespace keeps nothing in another")
+    mutating func gapElsewhere() {
+        _ = observe(Sample.scan(Sample.observation(1), Sample.observation(2, in: 8)), after: .zero)
+        var scan = Sample.scan(gaps: [:])
+        scan.namespaces = [7, 8]
+        scan.gaps = [PortScan.Place(namespace: 8, table: .ipv4): Sample.gap]
+        _ = observe(scan, after: .seconds(1))
+        #expect(ports(observe(scan, after: .seconds(4))) == [2])
+    }
 }

@@ -77,33 +77,117 @@ import Testing
         let blind = await PortScanner(procfs: ProcFileSystem(root: "\(tree.files.root)/none")).scan()
         #expect(blind.sawNothing)
     }
-}
 
-/// A folder that looks like /proc.
-final class FakeProc {
-    let files: TemporaryTree
-    var procfs: ProcFileSystem { ProcFileSystem(root: files.root) }
-
-    init() throws {
-        files = try TemporaryTree()
-        try files.link("self/ns/net", to: "net:[7]")
-        try setRows("")
+    @Test("A garbled table in one namespace hurts neither its other table nor other namespaces")
+    func garbledNamespace() async throws {
+        let tree = try FakeProc()
+        try tree.setRows(Sample.row(port: 3000, inode: 99))
+        try tree.addProcess(10, holding: 98, namespace: 8, rows: "x\n" + Sample.row(port: 4000, inode: 98))
+        try tree.files.write("\u{0}\u{0}", to: "10/net/tcp6")
+        try tree.addProcess(20, holding: 97, namespace: 9, rows: Sample.row(port: 5000, inode: 97))
+        let scan = await PortScanner(procfs: tree.procfs).scan()
+        #expect(scan.observations.map(\.listener.port).sorted() == [3000, 4000, 5000])
+        #expect(scan.observations.map(\.namespace).sorted() == [7, 8, 9])
+        #expect(scan.namespaces == [7, 8, 9])
+        #expect(Set(scan.gaps.keys.map(\.namespace)) == [8] && scan.gaps.count == 2)
+        #expect(scan.absence(at: PortScan.Place(namespace: 8, table: .ipv4)) == .unproven)
+        #expect(scan.absence(at: PortScan.Place(namespace: 9, table: .ipv4)) == .absent)
     }
 
-    func setRows(_ rows: String) throws { try files.write(Sample.header + rows, to: "self/net/tcp") }
-
-    func addProcess(_ pid: Int32, holding inode: UInt64) throws {
-        let rest = (4...21).map(String.init).joined(separator: " ")
-        try files.write("\(pid) (node) S \(rest) 100 0\n", to: "\(pid)/stat")
-        try files.write("node\n", to: "\(pid)/comm")
-        try files.write("node\0server.js\0", to: "\(pid)/cmdline")
-        try files.link("\(pid)/fd/3", to: "socket:[\(inode)]")
+    @Test("Of a namespace whose first process vanishes while it is looked at, another is asked")
+    func vanishingProcess() async throws {
+        let tree = try FakeProc()
+        // As a zombie looks: listed, without its network.
+        try tree.files.link("10/ns/net", to: "net:[8]")
+        try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        let scanner = PortScanner(procfs: tree.procfs)
+        #expect(await scanner.scan().observations.map(\.process?.pid) == [20])
+        try tree.removeNetwork(of: 20)
+        let scan = await scanner.scan()
+        #expect(scan.observations.isEmpty)
+        #expect(scan.absence(at: PortScan.Place(namespace: 8, table: .ipv4)) == .namespaceGone)
     }
 
-    func endProcess(_ pid: Int32) throws {
-        for file in ["stat", "comm", "cmdline", "fd/3"] {
-            try #require(unlink("\(files.root)/\(pid)/\(file)") == 0)
+    @Test("The entrance stays the same while its process is there, and changes when it is not")
+    func stickyEntrance() async throws {
+        let tree = try FakeProc()
+        try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        let scanner = PortScanner(procfs: tree.procfs)
+        let twenty = NamespaceEntrance.process(pid: 20, startTime: 100)
+        #expect(await scanner.scan().observations.map(\.entrance) == [twenty])
+        try tree.addProcess(10, holding: 90, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        #expect(await scanner.scan(verifying: true).observations.map(\.entrance) == [twenty])
+        try tree.endProcess(20)
+        try tree.removeNetwork(of: 20)
+        let scan = await scanner.scan(verifying: true)
+        #expect(scan.observations.map(\.entrance) == [.process(pid: 10, startTime: 100)])
+        #expect(scan.renewedNamespaces == [])
+    }
+
+    @Test("A namespace in which nothing of before lives is another one with the same number")
+    func renewedNamespace() async throws {
+        let tree = try FakeProc()
+        try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        let scanner = PortScanner(procfs: tree.procfs)
+        #expect(await scanner.scan().renewedNamespaces == [])
+        try tree.removeNetwork(of: 20)
+        try tree.endProcess(20)
+        try tree.addProcess(30, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        #expect(await scanner.scan().renewedNamespaces == [8])
+    }
+
+    @Test("A process known for a while is looked at again only when verifying")
+    func census() async throws {
+        let start = SuspendingClock().now
+        let tree = try FakeProc()
+        try tree.addProcess(20, holding: 98, namespace: 7, rows: "")
+        let scanner = PortScanner(procfs: tree.procfs)
+        _ = await scanner.scan(at: start)
+        try tree.removeNetwork(of: 20)
+        try tree.setNetwork(of: 20, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        let later = start.advanced(by: .seconds(3))
+        #expect(await scanner.scan(at: later).namespaces == [7])
+        #expect(await scanner.scan(at: later, verifying: true).namespaces == [7, 8])
+    }
+
+    @Test("Beyond 256 namespaces the rest is counted, keeps its ports, and those with listeners stay watched")
+    func manyNamespaces() async throws {
+        let tree = try FakeProc()
+        try tree.addProcess(20, holding: 98, namespace: 1000, rows: Sample.row(port: 4000, inode: 98))
+        let scanner = PortScanner(procfs: tree.procfs)
+        _ = await scanner.scan()
+        for index in 0..<300 {
+            try tree.setNetwork(of: Int32(1000 + index), namespace: UInt64(2000 + index), rows: "")
         }
-        try #require(rmdir("\(files.root)/\(pid)/fd") == 0 && rmdir("\(files.root)/\(pid)") == 0)
+        let scan = await scanner.scan()
+        #expect(scan.observations.map(\.namespace) == [1000])
+        #expect(scan.namespaces.count == NamespaceRegistry.namespaceLimit)
+        #expect(scan.unreadNamespaces.count == 302 - NamespaceRegistry.namespaceLimit)
+        let unread = try #require(scan.unreadNamespaces.first)
+        #expect(scan.absence(at: PortScan.Place(namespace: unread, table: .ipv4)) == .unproven)
+    }
+
+    @Test("A socket is likely to return while its process lives, or a parent that is no shell of a person")
+    func mayReturn() async throws {
+        for (parent, session, likely) in [
+            (40, 41, true), (40, 40, false), (1, 41, false), (42, 41, false), (43, 41, false),
+        ] {
+            let tree = try FakeProc()
+            // A supervisor, systemd, and a parent of another session.
+            try tree.addProcess(40, holding: 1, session: Int32(session))
+            try tree.addProcess(42, holding: 2, session: Int32(session), name: "systemd")
+            try tree.addProcess(43, holding: 3, session: 99)
+            try tree.addProcess(50, holding: 98, parent: Int32(parent), session: Int32(session))
+            try tree.setRows(Sample.row(port: 4000, inode: 98))
+            let scanner = PortScanner(procfs: tree.procfs)
+            #expect(await scanner.scan().mayReturn == [])
+            try tree.setRows("")
+            #expect(await scanner.scan().mayReturn == [98])
+            try tree.endProcess(50)
+            #expect(await scanner.scan().mayReturn == (likely ? [98] : []), "\(parent) \(session)")
+            guard likely else { continue }
+            try tree.endProcess(40)
+            #expect(await scanner.scan().mayReturn == [])
+        }
     }
 }
