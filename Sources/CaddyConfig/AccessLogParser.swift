@@ -59,8 +59,18 @@ package enum AccessLogParser {
             time: time, host: host, method: method, status: Int(status), user: user.isEmpty ? nil : user,
             bytesWritten: written, bytesRead: read, duration: duration, remoteAddress: address,
             secFetchUser: request["headers"]?["Sec-Fetch-User"] == ["?1"],
-            // Over HTTP/2 a websocket begins with CONNECT (RFC 8441).
-            isUpgrade: status == 101 || method == "CONNECT" && status == 200)
+            isUpgrade: isUpgrade(status, method, request["headers"]))
+    }
+
+    private static func isUpgrade(_ status: UInt64, _ method: String, _ headers: JSONValue?) -> Bool {
+        switch status {
+        case 101: true
+        // Caddy 2.6 knows no status for what left HTTP.
+        case 0: headers?["Upgrade"] != nil
+        // Over HTTP/2 a websocket begins so (RFC 8441).
+        case 200: method == "CONNECT"
+        default: false
+        }
     }
 
     private static func host(_ value: JSONValue?) -> String? {

@@ -60,8 +60,16 @@ struct AccessLogParserTests {
         }
     }
 
-    @Test("A websocket over HTTP/2 counts as one")
+    @Test("A websocket over HTTP/2 counts as one, and one to which Caddy 2.6 gives no status")
     func connect() throws {
+        for (headers, isUpgrade) in [(["Upgrade": ["websocket"]], true), ([:], false)] as [(JSONValue, Bool)]
+        {
+            let bytes = line {
+                $0["status"] = 0
+                $1["headers"] = headers
+            }
+            #expect(try AccessLogParser.parse(bytes).isUpgrade == isUpgrade)
+        }
         #expect(try AccessLogParser.parse(line { $1["method"] = "CONNECT" }).isUpgrade)
         #expect(
             try !AccessLogParser.parse(

@@ -307,37 +307,4 @@ struct CaddyTests {
         #expect(routes.count == 102)
         try await caddy.stop()
     }
-
-    @Test("Open websockets live through twenty changes")
-    func websocket() async throws {
-        let (caddy, credentials) = (try TestCaddy(.current), try credentials.get())
-        try await caddy.start(caddy.bareConfiguration)
-        let upstream = try TestServer(.unix(path: caddy.upstreamSocket)) { connection in
-            _ = try connection.readHead()
-            try connection.write(
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-            while true { try connection.write(try connection.read()) }
-        }
-        defer { upstream.stop() }
-        let route = echoRoute(caddy)
-        try await withReconciler(caddy.client) { running in
-            running.reconciler.submit(caddy.document([route], account: credentials.account))
-            try await running.expectChange()
-            let visitor = try Connection(connectingTo: caddy.webSocket)
-            defer { close(visitor.socket) }
-            try visitor.write(
-                "GET / HTTP/1.1\r\nHost: 3000--vm.localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                    + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-                    + "Authorization: \(basicAuthorization(credentials))\r\n\r\n")
-            #expect(try visitor.readHead().head.hasPrefix("HTTP/1.1 101 "))
-            for change in 0..<20 {
-                let routes = [route] + (0...change).map { echoRoute(caddy, 4000 + $0) }
-                running.reconciler.submit(caddy.document(routes, account: credentials.account))
-                try await running.expectChange()
-                try visitor.write("ping \(change)")
-                #expect(try visitor.read() == Array("ping \(change)".utf8))
-            }
-        }
-        try await caddy.stop()
-    }
 }

@@ -229,6 +229,46 @@ struct FaultTests {
         #expect(admin.writes.count == 4)
     }
 
+    @Test("The first document is written at once, however long the interval")
+    func leadingEdge() async throws {
+        let admin = try ScriptedAdmin([], server: rendered(0))
+        defer { admin.stop() }
+        var settings = quiet
+        settings.writeInterval = .seconds(600)
+        try await withReconciler(admin.client, settings: settings) { running in
+            // Nothing to write: does not count.
+            running.reconciler.submit(document(0))
+            _ = try await running.next()
+            running.reconciler.submit(document(1))
+            try await running.expectChange()
+            running.reconciler.submit(document(2))
+        }
+        #expect(admin.writes == [rendered(1)])
+    }
+
+    @Test("A flood of documents is written once per interval, and the newest wins")
+    func writeInterval() async throws {
+        let admin = try ScriptedAdmin([], server: rendered(0))
+        defer { admin.stop() }
+        var settings = quiet
+        settings.writeInterval = .milliseconds(100)
+        let began = SuspendingClock.now
+        try await withReconciler(admin.client, settings: settings) { running in
+            for count in 1...100 {
+                running.reconciler.submit(document(count % 20 + 1))
+                try await Task.sleep(for: .milliseconds(3))
+            }
+            running.reconciler.submit(document(30))
+            let last = await running.next {
+                if case .applied(let document, true, _) = $0 { document.routes.count == 30 } else { false }
+            }
+            #expect(last != nil)
+        }
+        let intervals = Int(began.duration(to: .now) / .milliseconds(100))
+        #expect((2...intervals + 1).contains(admin.writes.count))
+        #expect(admin.writes.last == rendered(30))
+    }
+
     @Test("The service stamps progress while it waits for a slow Caddy")
     func progress() async throws {
         let proceed = Signal()

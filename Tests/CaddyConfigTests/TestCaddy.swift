@@ -256,6 +256,14 @@ func canConnect(to path: String) -> Bool {
 }
 
 extension Connection {
+    /// Sends a text through an echo and expects it back, in however many pieces.
+    func expectEcho(_ text: String, _ place: SourceLocation = #_sourceLocation) throws {
+        try write(text)
+        var back: [UInt8] = []
+        while back.count < text.utf8.count { back += try read() }
+        #expect(String(decoding: back, as: UTF8.self) == text, sourceLocation: place)
+    }
+
     /// Connects to a unix socket; reading gives up after 10 s. The caller closes `socket`.
     init(connectingTo path: String) throws {
         let socket = try check(Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0))

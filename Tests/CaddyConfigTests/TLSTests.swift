@@ -1,0 +1,248 @@
+import Glibc
+import HTTPClient
+import Supervision
+import Testing
+
+@testable import CaddyConfig
+@testable import TestSupport
+
+private let credentials = Result { try WebCredentials.generate(user: "dev") }
+
+extension TestCaddy {
+    fileprivate static let host = "3000--vm1.example.test"
+
+    /// A route that TLS certificates for one label below `example.test` fit.
+    fileprivate var secureRoute: Route {
+        Route(
+            id: "p3000", hosts: [Self.host], upstream: "unix/\(upstreamSocket)",
+            upstreamHost: "localhost:3000")
+    }
+
+    /// The root that Caddy's own authority has, once there is one.
+    fileprivate var root: String { "\(directory.path)/data/caddy/pki/authorities/samd/root.crt" }
+
+    /// Makes an authority and a certificate of it for `*.example.test`; the names of its files.
+    fileprivate func makeCertificate(_ name: String) async throws -> (root: String, leaf: String, key: String)
+    {
+        let base = "\(directory.path)/\(name)"
+        let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        try await openssl(
+            ["req", "-x509"] + curve + [
+                "-subj", "/CN=\(name) root", "-keyout", "\(base)-root.key", "-out", "\(base)-root.pem",
+            ])
+        try await openssl(
+            ["req", "-x509"] + curve + [
+                "-subj", "/CN=\(name) leaf", "-addext", "subjectAltName=DNS:*.example.test", "-CA",
+                "\(base)-root.pem", "-CAkey", "\(base)-root.key", "-addext",
+                "basicConstraints=critical,CA:false",
+                "-keyout", "\(base).key", "-out", "\(base).pem",
+            ])
+        return ("\(base)-root.pem", "\(base).pem", "\(base).key")
+    }
+}
+
+@Suite(
+    "TLS with a real Caddy", .enabled(if: CaddyVersion.areAvailable, CaddyVersion.hint),
+    .timeLimit(.minutes(2)), .serialized)
+struct TLSTests {
+    @Test(
+        "By Caddy's own authority, with authentication; off again without a trace",
+        arguments: CaddyVersion.allCases)
+    func internalAuthority(version: CaddyVersion) async throws {
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
+        try await caddy.start(caddy.bareConfiguration)
+        let upstream = try caddy.startUpstream()
+        defer { upstream.stop() }
+        try await withReconciler(caddy.client) { running in
+            running.reconciler.submit(
+                caddy.document(
+                    [caddy.secureRoute], credentials: credentials,
+                    tls: .internal(subjects: ["*.example.test"])))
+            try await running.expectChange()
+            try await waitUntil("the certificate is there") {
+                try await caddy.visitSecurely(TestCaddy.host, trusting: caddy.root).contains("HTTP/1.1 401 ")
+            }
+            let known = try await caddy.visitSecurely(
+                TestCaddy.host, trusting: caddy.root, credentials: credentials)
+            #expect(known.contains("HTTP/1.1 200 "))
+            #expect(known.contains("Verify return code: 0 (ok)"))
+            // Two labels deep it does not reach.
+            let deep = try await caddy.visitSecurely("a.b.example.test", trusting: caddy.root)
+            #expect(!deep.contains("HTTP/1.1"))
+            #expect(try !caddy.output().contains("installing root certificate"))
+
+            running.reconciler.submit(
+                caddy.document(
+                    [caddy.secureRoute], credentials: credentials, tls: .internal(subjects: ["*.other.test"]))
+            )
+            try await running.expectChange()
+            #expect(
+                try await caddy.configuration("apps/tls/certificates/automate") == ["*.other.test"])
+            running.reconciler.submit(caddy.document([caddy.secureRoute], credentials: credentials))
+            try await running.expectChange()
+            #expect(try await caddy.visit(TestCaddy.host, credentials: credentials).status == 200)
+        }
+        #expect(try await caddy.configuration("apps/tls") == nil)
+        #expect(try await caddy.configuration("apps/pki") == nil)
+        try await caddy.stop()
+    }
+
+    @Test("By files; a new version is served at once", arguments: CaddyVersion.allCases)
+    func files(version: CaddyVersion) async throws {
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
+        try await caddy.start(caddy.bareConfiguration)
+        let upstream = try caddy.startUpstream()
+        defer { upstream.stop() }
+        let (first, second) = (
+            try await caddy.makeCertificate("first"), try await caddy.makeCertificate("second")
+        )
+        let (leaf, key) = ("\(caddy.directory.path)/cert.pem", "\(caddy.directory.path)/cert.key")
+        func install(_ certificate: (root: String, leaf: String, key: String)) throws {
+            try write(try read(certificate.leaf), to: leaf)
+            try write(try read(certificate.key), to: key)
+        }
+        func document(_ version: String) -> CaddyDocument {
+            caddy.document(
+                [caddy.secureRoute], credentials: credentials,
+                tls: .files(certificate: leaf, key: key, version: version))
+        }
+        try await withReconciler(caddy.client) { running in
+            try install(first)
+            running.reconciler.submit(document("1"))
+            try await running.expectChange()
+            let seen = try await caddy.visitSecurely(
+                TestCaddy.host, trusting: first.root, credentials: credentials)
+            #expect(seen.contains("HTTP/1.1 200 "))
+            try install(second)
+            let writes = try caddy.writeCount()
+            running.reconciler.submit(document("2"))
+            try await running.expectChange()
+            #expect(try caddy.writeCount() == writes + 1)
+            let replaced = try await caddy.visitSecurely(TestCaddy.host, trusting: second.root)
+            #expect(replaced.contains("HTTP/1.1 401 "))
+            #expect(replaced.contains("CN = second leaf"))
+
+            // A broken file: refused in Caddy's words; what there was is served on.
+            try write(Array("nonsense".utf8), to: leaf)
+            running.reconciler.submit(document("3"))
+            _ = try await running.next()
+            #expect(running.reconciler.extras().tls?.contains("certificate") == true)
+            #expect(
+                try await caddy.visitSecurely(TestCaddy.host, trusting: second.root).contains("HTTP/1.1 401 ")
+            )
+            try install(first)
+            running.reconciler.submit(document("4"))
+            try await running.expectChange()
+            #expect(running.reconciler.extras().tls == nil)
+            #expect(
+                try await caddy.visitSecurely(TestCaddy.host, trusting: first.root).contains("HTTP/1.1 401 "))
+            running.reconciler.submit(caddy.document([caddy.secureRoute], credentials: credentials))
+            try await running.expectChange()
+        }
+        #expect(try await caddy.configuration("apps/tls") == nil)
+        try await caddy.stop()
+    }
+
+    @Test("Files that cannot be read leave all as it was", arguments: CaddyVersion.allCases)
+    func unreadable(version: CaddyVersion) async throws {
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
+        try await caddy.start(caddy.bareConfiguration)
+        let upstream = try caddy.startUpstream()
+        defer { upstream.stop() }
+        try await withReconciler(caddy.client) { running in
+            running.reconciler.submit(caddy.document([caddy.secureRoute], credentials: credentials))
+            try await running.expectChange()
+            let before = try await caddy.configuration("")
+            running.reconciler.submit(
+                caddy.document(
+                    [caddy.secureRoute], credentials: credentials,
+                    tls: .files(certificate: "/nowhere/cert.pem", key: "/nowhere/key.pem", version: "1")))
+            let error = try await running.nextError()
+            #expect(error.kind == .refused)
+            #expect(error.detail.contains("/nowhere/cert.pem"))
+            #expect(try await caddy.configuration("") == before)
+            #expect(try await caddy.visit(TestCaddy.host, credentials: credentials).status == 200)
+        }
+        try await caddy.stop()
+    }
+
+    @Test("Others' TLS stays, and an id of ours elsewhere is told", arguments: CaddyVersion.allCases)
+    func foreign(version: CaddyVersion) async throws {
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
+        try await caddy.start(caddy.bareConfiguration)
+        let theirs: JSONValue = [
+            "certificates": ["automate": ["theirs.test"]],
+            "automation": ["policies": [["subjects": ["theirs.test"], "issuers": [["module": "internal"]]]]],
+        ]
+        // Without it, Caddy would put its `local` authority into this machine's trust store.
+        let authority: JSONValue = ["certificate_authorities": ["local": ["install_trust": false]]]
+        #expect(try await caddy.admin("PUT", "/config/apps/pki", authority).status == 200)
+        #expect(try await caddy.admin("PUT", "/config/apps/tls", theirs).status == 200)
+        let document = caddy.document(
+            [caddy.secureRoute], credentials: credentials, tls: .internal(subjects: ["*.example.test"]))
+        try await withReconciler(caddy.client) { running in
+            running.reconciler.submit(document)
+            try await running.expectChange()
+            #expect(
+                try await caddy.configuration("apps/tls/certificates/automate")
+                    == ["theirs.test", "*.example.test"])
+            running.reconciler.submit(caddy.document([], credentials: credentials))
+            try await running.expectChange()
+        }
+        #expect(try await caddy.configuration("apps/tls") == theirs)
+        #expect(try await caddy.configuration("apps/pki") == authority)
+
+        let stolen: JSONValue = [
+            "@id": "samd_tls", "listen": [.string("unix/\(caddy.foreignSocket)")],
+        ]
+        #expect(try await caddy.admin("PUT", "/config/apps/http/servers/other", stolen).status == 200)
+        try await withReconciler(caddy.client) { running in
+            running.reconciler.submit(document)
+            let error = try await running.nextError()
+            #expect(error.kind == .foreign)
+            #expect(error.detail.contains("/config/apps/http/servers/other"))
+        }
+        #expect(try await caddy.configuration("apps/tls") == theirs)
+        try await caddy.stop()
+    }
+
+    @Test(
+        "What a foreign /load wipes, and what a restart forgets, is put back with all that belongs to it",
+        arguments: CaddyVersion.allCases)
+    func repair(version: CaddyVersion) async throws {
+        let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
+        try await caddy.start(caddy.foreignConfiguration)
+        let document = caddy.document(
+            [caddy.secureRoute], credentials: credentials, tls: .internal(subjects: ["*.example.test"]),
+            withAccessLog: true)
+        try await withAccessLog(.path(caddy.accessLogSocket)) { log in
+            try await withReconciler(caddy.client, settings: brisk) { running in
+                running.reconciler.submit(document)
+                try await running.expectChange()
+                func expectAll(_ why: String) async throws {
+                    #expect(await running.next { $0.isRepaired } != nil, "\(why)")
+                    try await waitUntil("the certificate is there") {
+                        try await caddy.visitSecurely(TestCaddy.host, trusting: caddy.root)
+                            .contains("HTTP/1.1 401 ")
+                    }
+                    #expect(try await log.next().last?.status == 401, "\(why)")
+                }
+                try await waitUntil("the load is accepted") {
+                    (try? await caddy.admin("POST", "/load", caddy.foreignConfiguration).status) == 200
+                }
+                try await expectAll("load")
+                try await caddy.stop()
+                try await caddy.start(caddy.foreignConfiguration)
+                try await expectAll("restart")
+                // Only a piece: noticed at the next look at the shared places.
+                for place in ["apps/tls", "logging/logs/samd"] {
+                    try await waitUntil("the change is accepted") {
+                        (try? await caddy.admin("DELETE", "/config/\(place)").status) == 200
+                    }
+                    try await expectAll(place)
+                }
+            }
+        }
+        try await caddy.stop()
+    }
+}
