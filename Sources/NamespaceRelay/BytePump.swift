@@ -8,7 +8,7 @@ struct BytePump: ~Copyable {
     /// Read at once, and therefore the most that one direction can leave over.
     static let chunkBytes = 128 << 10
     /// Copied in one go before other connections get their turn.
-    private static let turnBytes = 512 << 10
+    private static let turnBytes = 256 << 10
     /// What all directions together may leave over before chunks become small …
     private static let leftoverComfortBytes = 8 << 20
     /// … so small. With 2048 connections of two directions that makes 24 MB at the very most.

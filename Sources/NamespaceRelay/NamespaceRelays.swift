@@ -22,7 +22,7 @@ package final class NamespaceRelays: SupervisedService {
         var relays: [String: Relay] = [:]
         var isFolderReady = false
         var isStopped = false
-        /// The first target that failed in the last `set`, by name.
+        /// The first target that failed in the last `set`, by name; those that vanished aside.
         var failure: RelayError?
     }
 
@@ -85,9 +85,10 @@ package final class NamespaceRelays: SupervisedService {
                 results[name] = result.map(\.path)
                 if case .success(let relay) = result { state.relays[name] = relay }
             }
+            // A namespace that went before its target did is every container's end, not a fault.
             state.failure =
                 results.sorted { $0.key < $1.key }.lazy.compactMap { entry in
-                    if case .failure(let error) = entry.value { error } else { nil }
+                    if case .failure(let error) = entry.value, error.cause != .vanished { error } else { nil }
                 }.first
             return results
         }
@@ -119,8 +120,8 @@ package final class NamespaceRelays: SupervisedService {
         }
     }
 
-    /// What was read and not yet taken by the other side, of all connections. For tests.
-    var leftoverBytes: Int { state.withLock { $0.loop?.condition().leftoverBytes ?? 0 } }
+    /// How the relay thread fares; `nil` before there is one.
+    func condition() -> RelayLoop.Condition? { state.withLock { $0.loop?.condition() } }
 
     private func report() throws(RelayError) {
         let (health, hasThread, failure): (ServiceHealth, Bool, RelayError?) = state.withLock { state in

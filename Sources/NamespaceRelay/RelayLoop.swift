@@ -15,6 +15,7 @@ final class RelayLoop: @unchecked Sendable {
     private static let longestWaitMilliseconds: Int32 = 800
     /// Pause after accept(2) found no descriptor.
     private static let acceptRetryMilliseconds: Int32 = 100
+    /// Bounds for how long the lock is held: at most twice as many turns as events, 64 MB, about 30 ms.
     private static let eventsPerRound = 64
     private static let acceptsPerRound = 64
 
@@ -235,8 +236,8 @@ final class RelayLoop: @unchecked Sendable {
 
     /// Those that had more to do than fits one turn.
     private func takeTurns() {
-        let queued = ready
-        ready = []
+        let queued = ready.prefix(Self.eventsPerRound)
+        ready.removeFirst(queued.count)
         for connection in queued {
             connection.isQueued = false
             if connections[connection.token] === connection { turn(connection) }

@@ -188,26 +188,35 @@ extension Namespace {
     }
 }
 
-/// Connects to a unix socket; blocking, with a limit of 20 s for each read.
+/// A blocking unix socket.
+func unixSocket() throws -> Int32 {
+    try check(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
+}
+
+/// Connects to a unix socket, with a limit of 20 s for each read.
 func connect(to path: String) throws -> Connection {
-    let socket = try check(socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
+    let socket = try unixSocket()
+    do {
+        try connect(socket, to: path)
+    } catch {
+        close(socket)
+        throw error
+    }
+    return Connection(socket: socket)
+}
+
+func connect(_ socket: Int32, to path: String) throws {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
     var limit = timeval(tv_sec: 20, tv_usec: 0)
     setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    let result = withUnsafePointer(to: address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            Glibc.connect(
-                socket, __CONST_SOCKADDR_ARG(__sockaddr__: $0), socklen_t(MemoryLayout<sockaddr_un>.size))
+    try withUnsafePointer(to: address) { pointer in
+        try pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            let length = socklen_t(MemoryLayout<sockaddr_un>.size)
+            _ = try check(Glibc.connect(socket, __CONST_SOCKADDR_ARG(__sockaddr__: $0), length))
         }
     }
-    if result != 0 {
-        let error = SocketError(number: errno)
-        close(socket)
-        throw error
-    }
-    return Connection(socket: socket)
 }
 
 extension Connection {

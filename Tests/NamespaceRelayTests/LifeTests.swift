@@ -198,7 +198,6 @@ struct LifeTests {
         let error = #expect(throws: RelayError.self) { try #require(results["again"]).get() }
         #expect(error?.cause == .vanished)
         #expect(error?.hint != nil)
-        try await eventually("the health says so") { relays.monitor.snapshot().health.isDegraded }
         try await relays.end()
     }
 
@@ -260,6 +259,7 @@ struct LifeTests {
             return error.cause
         }
         #expect(cause { $0.namespace += 1 } == .otherNamespace)
+        try await eventually("the health says so") { relays.monitor.snapshot().health.isDegraded }
         #expect(cause { $0.entrance = "/proc/self/ns/mnt" } == .otherNamespace)
         #expect(cause { $0.entrance = "/etc/passwd" } == .otherNamespace)
         #expect(cause { $0.entrance = "/proc/0/ns/net" } == .vanished)
@@ -273,6 +273,7 @@ struct LifeTests {
             }
         }
         #expect(cause { _ in } == nil)
+        try await eventually("it is well") { !relays.monitor.snapshot().health.isDegraded }
         try await relays.end()
     }
 
