@@ -26,6 +26,18 @@ final class Relay: @unchecked Sendable {
         self.namespace = namespace
         self.listener = listener
     }
+
+    /// Begins to connect a socket that was made inside; false when that failed at once.
+    ///
+    /// A namespace may have no `::1` (older Docker turns IPv6 off in containers), and yet servers there listen on `::`. No
+    /// listener can be on `::1` itself then, so 127.0.0.1 reaches the one that is meant.
+    func dial(_ socket: Int32) -> Bool {
+        if address.connect(socket) == 0 || errno == EINPROGRESS { return true }
+        guard target.address == "::1", errno == EADDRNOTAVAIL || errno == ENETUNREACH,
+            let mapped = SocketAddress(address: "::ffff:127.0.0.1", port: target.port)
+        else { return false }
+        return mapped.connect(socket) == 0 || errno == EINPROGRESS
+    }
 }
 
 /// A pair of sockets whose bytes are copied both ways.

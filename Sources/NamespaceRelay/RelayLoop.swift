@@ -353,7 +353,7 @@ final class RelayLoop: @unchecked Sendable {
         setOption(socket, level: Int32(IPPROTO_TCP), TCP_KEEPINTVL, to: 15)
         setOption(socket, level: Int32(IPPROTO_TCP), TCP_KEEPCNT, to: 4)
         connection.phase = .connecting
-        if connection.relay.address.connect(socket) != 0, errno != EINPROGRESS { return refused(connection) }
+        guard connection.relay.dial(socket) else { return refused(connection) }
         let token = Kind.token(Kind.inner, connection.token)
         guard samd_epoll_add(epoll.number, socket, samd_epoll_stream, token) == 0 else {
             return fail(connection, errno)

@@ -46,6 +46,6 @@ package final class CaddyIdentity: Sendable {
         }
     }
 
-    /// Whether a user may use what is meant for Caddy alone.
-    package func mayConnect(_ uid: UInt32) -> Bool { uid == 0 || process()?.uid == uid }
+    /// Whether a user may use what is meant for Caddy alone: its own user, nobody else.
+    package func mayConnect(_ uid: UInt32) -> Bool { process()?.uid == uid }
 }

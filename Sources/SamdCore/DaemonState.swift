@@ -254,7 +254,8 @@ package actor DaemonState {
         let caddy = configuration.caddy
         switch caddy.tls {
         case .off: return .off
-        case .internal: return .internal(subjects: policy.certificateSubjects)
+        case .internal:
+            return .internal(subjects: policy.certificateSubjects(for: table.routes.flatMap(\.hosts)))
         case .files:
             return .files(
                 certificate: caddy.certificate, key: caddy.key,

@@ -182,9 +182,13 @@ struct TestFailure: Error {
     @Test func `certificates cover one wildcard, whatever the pattern`() throws {
         var policy = RoutingPolicy()
         policy.domain = "example.com"
-        #expect(policy.certificateSubjects == ["*.example.com"])
+        #expect(policy.certificateSubjects(for: ["a"]) == ["*.example.com"])
         policy.pattern = "{port}.{vm}.{domain}"
-        #expect(policy.certificateSubjects == ["*.vm.example.com"])
+        #expect(policy.certificateSubjects(for: ["a"]) == ["*.vm.example.com"])
+        policy.domain = "localhost"
+        #expect(policy.certificateSubjects(for: ["a"]) == ["*.vm.localhost"])
+        policy.pattern = "{port}--{vm}.{domain}"
+        #expect(policy.certificateSubjects(for: ["b", "a"]) == ["a", "b"])
         let configuration = try Configuration.parse(
             "[caddy]\ntls = \"internal\"\nlisten = [\":443\"]\n[routes]\naliases = { ui = 3001 }\n", file: "t"
         )

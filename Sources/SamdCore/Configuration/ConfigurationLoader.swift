@@ -130,7 +130,7 @@ extension Configuration {
                     problem:
                         "\(open) is reachable from outside, and the web password would cross the network in clear text",
                     accepted:
-                        "a loopback address, or tls = \"internal\" or \"files\", or behind_proxy = true when a proxy or tunnel in front ends TLS"
+                        "a loopback address, or caddy.tls = \"internal\" or \"files\", or caddy.behind_proxy = true when a proxy or tunnel in front ends TLS"
                 ))
         }
         let files = [("caddy.certificate", caddy.certificate), ("caddy.key", caddy.key)]

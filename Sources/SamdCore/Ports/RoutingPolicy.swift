@@ -64,10 +64,11 @@ package struct RoutingPolicy: Sendable, Equatable {
         return max(5, Swift.min(63 - label, 253 - frame.utf8.count))
     }
 
-    /// What certificates have to cover: one wildcard, since the port always begins the first label.
-    package var certificateSubjects: [String] {
-        let frame = host(for: "")
-        return ["*" + frame.drop { $0 != "." }]
+    /// What certificates have to cover so that all these hosts are: one wildcard, since the port begins the first label. Below a
+    /// single label (`*.localhost`) clients accept none, so there each host is named.
+    package func certificateSubjects(for hosts: [String]) -> [String] {
+        let parent = host(for: "").drop { $0 != "." }.dropFirst()
+        return parent.contains(".") ? ["*.\(parent)"] : hosts.sorted()
     }
 
     /// The URL of a host name.
