@@ -31,6 +31,22 @@ struct CarryingTests {
         try await relays.end()
     }
 
+    @Test func `A server on every address is reached where there is no IPv6 loopback`() async throws {
+        let namespace = try Namespace()
+        defer { namespace.remove() }
+        let server = try await InnerServer(in: namespace, on: "::", handler: InnerServer.echo)
+        defer { server.stop() }
+        try run("ip", "netns", "exec", namespace.name, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
+        let relays = try Relays()
+        let path = try relays.relay(to: server.port, in: namespace, address: "::1")
+        try await onThread {
+            let connection = try connect(to: path)
+            try connection.echo("hello")
+            connection.close()
+        }
+        try await relays.end()
+    }
+
     @Test func `A client that has said everything still hears the whole answer`() async throws {
         let namespace = try Namespace()
         defer { namespace.remove() }
