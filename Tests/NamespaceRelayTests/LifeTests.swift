@@ -48,6 +48,26 @@ struct LifeTests {
         try await relays.end()
     }
 
+    @Test func `A socket that meets itself, because nobody else listens, counts as refused`() async throws {
+        let namespace = try Namespace()
+        defer { namespace.remove() }
+        // The only port that connect(2) can choose is the one that is dialled.
+        let setting = "echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range"
+        try run("ip", "netns", "exec", namespace.name, "sh", "-c", setting)
+        let relays = try Relays()
+        let path = try relays.relay(to: 40000, in: namespace)
+        let heard = try await onThread {
+            let connection = try connect(to: path)
+            defer { connection.close() }
+            // It may be closed already.
+            try? connection.write("echo?")
+            return connection.readAll()
+        }
+        #expect(heard.isEmpty)
+        #expect(relays.relays.statistics()["web"]?.refused == 1)
+        try await relays.end()
+    }
+
     @Test func `Connections beyond the limit are closed at once, and room is used again`() async throws {
         let namespace = try Namespace()
         defer { namespace.remove() }
