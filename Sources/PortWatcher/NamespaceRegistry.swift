@@ -12,14 +12,16 @@ struct NamespaceRegistry {
         var entrance: NamespaceEntrance?
         /// Some of its processes in the last scan, ascending.
         var processes: [Int32] = []
-        /// The tables that had listeners in the last scan.
-        var listening: Set<TCPTable> = []
-        /// The bytes that both tables had.
-        var byteCount = 0
+        /// What its tables showed in the last scan.
+        var tables: [TCPTable: TableReader.Reading] = [:]
         /// Its IPv4 addresses, once they were asked for.
         var addresses: Set<IPAddress>?
         /// Whether root made the user namespace that owns it, once that was asked.
         var isRoots: Bool?
+
+        /// The bytes that both tables had.
+        var byteCount: Int { tables.values.reduce(0) { $0 + $1.byteCount } }
+        var isListening: Bool { tables.values.contains { !$0.listeners.isEmpty } }
     }
 
     private(set) var known: [UInt64: Known] = [:]
@@ -36,7 +38,7 @@ struct NamespaceRegistry {
         guard all.count > limit else { return (Array(all), []) }
         let sorted = all.map { namespace in
             (
-                namespace: namespace, isListening: known[namespace]?.listening.isEmpty == false,
+                namespace: namespace, isListening: known[namespace]?.isListening == true,
                 firstProcess: census.processes[namespace]?.first ?? 0
             )
         }.sorted { left, right in

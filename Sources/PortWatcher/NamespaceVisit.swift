@@ -9,7 +9,10 @@ final class NamespaceVisit {
     /// A namespace to look into.
     struct Request {
         var mount: MountedNamespace
-        var listening: Set<TCPTable>
+        /// What was read there the last time.
+        var before: [TCPTable: TableReader.Reading]
+        /// Whether that may stand for what is there now, see `TableReader.tables`.
+        var mayReuse: Bool
         /// Whether its addresses are wanted too.
         var wantsAddresses: Bool
     }
@@ -91,7 +94,9 @@ final class NamespaceVisit {
             let error = Errno.current
             return error.rawValue == EINVAL ? .gone : .refused(Self.refusal("enter", path, error))
         }
-        guard let tables = reader.tables(of: .currentThread, isOwn: false, listening: request.listening)
+        guard
+            let tables = reader.tables(
+                of: .currentThread, isOwn: false, before: request.before, mayReuse: request.mayReuse)
         else {
             return .refused(ProcFSError("read", "\(procfs.root)/thread-self/net", .notFound))
         }

@@ -8,8 +8,11 @@ struct OwnerRegistry {
     static let processLimit = 20_000
     /// Descriptors that one scan looks at in all, about 1 µs each.
     static let descriptorLimit = 500_000
-    /// Scans in a row that look for an owner who cannot be found; later only those that verify.
+    /// Scans in a row that look for an owner who cannot be found; later only some of those that verify.
     static let attemptLimit = 3
+    /// Looks into every process are dear (15 ms for 400), and the kernel's own listeners have no process: verifying scans
+    /// look again at the first, second, fourth, … of them, and at each 16th.
+    static let regularAttempts = 16
     /// Sockets that are gone and remembered.
     static let absentLimit = 4096
     /// Programs that start everything on a machine or in a container: that such a parent lives says nothing.
@@ -27,7 +30,7 @@ struct OwnerRegistry {
 
     private enum State {
         case found(Owner)
-        case unknown(attempts: Int)
+        case unknown(attempts: Int, verifications: Int = 0)
     }
 
     private struct Entry {
@@ -78,7 +81,17 @@ struct OwnerRegistry {
             switch entries[inode]?.state {
             case nil: entries[inode] = Entry(state: .unknown(attempts: 0), place: place)
             case .found: continue
-            case .unknown(let attempts): guard verifying || attempts < Self.attemptLimit else { continue }
+            case .unknown(let attempts, let verifications):
+                if verifying {
+                    let count = verifications + 1
+                    entries[inode]?.state = .unknown(attempts: attempts, verifications: count)
+                    guard
+                        attempts < Self.attemptLimit || count & (count - 1) == 0
+                            || count % Self.regularAttempts == 0
+                    else { continue }
+                } else if attempts >= Self.attemptLimit {
+                    continue
+                }
             }
             wanted.insert(inode)
         }
@@ -179,8 +192,8 @@ struct OwnerRegistry {
             }
         }
         for inode in missing {
-            if case .unknown(let attempts) = entries[inode]?.state {
-                entries[inode]?.state = .unknown(attempts: attempts + 1)
+            if case .unknown(let attempts, let verifications) = entries[inode]?.state {
+                entries[inode]?.state = .unknown(attempts: attempts + 1, verifications: verifications)
             }
         }
         return wereDenied && !missing.isEmpty

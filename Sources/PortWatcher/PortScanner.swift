@@ -1,6 +1,18 @@
 import Dispatch
 package import ProcFS
 
+/// How much a scan takes for granted.
+package enum ScanDepth: Sendable {
+    /// Another namespace with as many sockets as before is taken to be unchanged: a look into it takes 3 ms. Answers an
+    /// event, or polls.
+    case quick
+    /// Every table is read. Confirms the answer to an event.
+    case whole
+    /// In addition the namespace of every process, the mounts, and the owners of known sockets are looked at again, and
+    /// owners not found so far.
+    case verifying
+}
+
 /// Looks at all network namespaces of the machine: their tables, and the processes behind sockets not seen before.
 ///
 /// An actor with its own queue, because every look blocks in the kernel (a large table for 100 ms, a process
@@ -15,7 +27,7 @@ package actor PortScanner {
     private var registry = NamespaceRegistry()
     private var owners: OwnerRegistry
     private var attribution: ListenerAttribution
-    private var ownListening: Set<TCPTable> = []
+    private var ownTables: [TCPTable: TableReader.Reading] = [:]
     private var ways = DirectWays()
 
     /// The queue on which everything here runs.
@@ -32,13 +44,11 @@ package actor PortScanner {
 
     /// Looks once.
     ///
-    /// - Parameters:
-    ///   - now: instants must not go back from call to call.
-    ///   - verifying: look again at the namespace of every process, at the mounts, at the owners of known sockets, and for
-    ///     owners not found so far. Without it a known process or socket costs no look.
-    package func scan(at now: SuspendingClock.Instant = SuspendingClock().now, verifying: Bool = false)
+    /// - Parameter now: instants must not go back from call to call.
+    package func scan(at now: SuspendingClock.Instant = SuspendingClock().now, depth: ScanDepth = .whole)
         -> PortScan
     {
+        let verifying = depth == .verifying
         let own: UInt64
         do throws(ProcFSError) {
             own = try procfs.networkNamespace()
@@ -47,8 +57,9 @@ package actor PortScanner {
         }
         var scan = PortScan(ownNamespace: own, observations: [])
         var listeners: [(namespace: UInt64, listener: TCPListener)] = []
-        if let readings = reader.tables(of: .own, isOwn: true, listening: ownListening) {
-            ownListening = record(readings, of: own, in: &scan, &listeners)
+        if let readings = reader.tables(of: .own, isOwn: true, before: ownTables) {
+            record(readings, of: own, in: &scan, &listeners)
+            ownTables = readings
         }
         census.update(procfs: procfs, own: own, at: now, verifying: verifying)
         // A process that ended while the list was made may have left a child that is not in it.
@@ -56,7 +67,7 @@ package actor PortScanner {
             census.update(procfs: procfs, own: own, at: now, verifying: false)
         }
         scan.renewedNamespaces = registry.update(from: census)
-        readOthers(own: own, at: now, verifying: verifying, &scan, &listeners)
+        readOthers(own: own, at: now, depth: depth, &scan, &listeners)
         scan.knowsAllNamespaces = census.isComplete
 
         var sockets: [UInt64: PortScan.Place] = [:]
@@ -77,24 +88,21 @@ package actor PortScanner {
 
     // MARK: - Tables
 
-    /// Adds what a namespace's tables showed, and says which of them have listeners, or might.
+    /// Adds what a namespace's tables showed.
     private func record(
         _ readings: [TCPTable: TableReader.Reading], of namespace: UInt64, in scan: inout PortScan,
         _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
-    ) -> Set<TCPTable> {
-        var listening: Set<TCPTable> = []
+    ) {
         for (table, reading) in readings {
             scan.gaps[PortScan.Place(namespace: namespace, table: table)] = reading.gap
             for listener in reading.listeners { listeners.append((namespace, listener)) }
-            if !reading.listeners.isEmpty || reading.gap != nil { listening.insert(table) }
         }
         scan.namespaces.insert(namespace)
-        return listening
     }
 
     /// Reads the other namespaces, through processes where there are any, else through mounts.
     private func readOthers(
-        own: UInt64, at now: SuspendingClock.Instant, verifying: Bool, _ scan: inout PortScan,
+        own: UInt64, at now: SuspendingClock.Instant, depth: ScanDepth, _ scan: inout PortScan,
         _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
     ) {
         let (selected, unread) = registry.selection(from: census)
@@ -104,20 +112,20 @@ package actor PortScanner {
         reader.share(among: ordered.count)
         var rest: [UInt64] = []
         for namespace in ordered {
-            if !read(namespace, verifying: verifying, &scan, &listeners) { rest.append(namespace) }
+            if !read(namespace, depth: depth, &scan, &listeners) { rest.append(namespace) }
         }
         guard !rest.isEmpty else { return }
         // Those through whom they were to be seen have ended; meanwhile there may be others.
         if rest.contains(where: { census.processes[$0] != nil }) {
             census.update(procfs: procfs, own: own, at: now, verifying: false)
-            rest = rest.filter { !read($0, verifying: verifying, &scan, &listeners) }
+            rest = rest.filter { !read($0, depth: depth, &scan, &listeners) }
         }
-        visit(rest, verifying: verifying, &scan, &listeners)
+        visit(rest, depth: depth, &scan, &listeners)
     }
 
     /// Reads a namespace through one of its processes; false if none is left.
     private func read(
-        _ namespace: UInt64, verifying: Bool, _ scan: inout PortScan,
+        _ namespace: UInt64, depth: ScanDepth, _ scan: inout PortScan,
         _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
     ) -> Bool {
         var entry = registry[namespace]
@@ -127,17 +135,19 @@ package actor PortScanner {
             processes.insert(pid, at: 0)
         }
         for pid in processes {
-            guard let readings = reader.tables(of: .process(pid), isOwn: false, listening: entry.listening),
+            guard
+                let readings = reader.tables(
+                    of: .process(pid), isOwn: false, before: entry.tables, mayReuse: depth == .quick),
                 // Its number may be another's by now, or it may have moved.
                 (try? procfs.namespace(.network, of: pid)) == namespace
             else {
                 census.forget(pid)
                 continue
             }
-            entry.listening = record(readings, of: namespace, in: &scan, &listeners)
-            entry.byteCount = readings.values.reduce(0) { $0 + $1.byteCount }
+            record(readings, of: namespace, in: &scan, &listeners)
+            entry.tables = readings
             registry[namespace] = entry
-            registry.settle(namespace, census: census, procfs: procfs, verifying: verifying)
+            registry.settle(namespace, census: census, procfs: procfs, verifying: depth == .verifying)
             return true
         }
         return false
@@ -145,15 +155,15 @@ package actor PortScanner {
 
     /// Reads the namespaces that only a mount holds. Those that not even a mount holds are gone.
     private func visit(
-        _ namespaces: [UInt64], verifying: Bool, _ scan: inout PortScan,
+        _ namespaces: [UInt64], depth: ScanDepth, _ scan: inout PortScan,
         _ listeners: inout [(namespace: UInt64, listener: TCPListener)]
     ) {
         let requests = namespaces.compactMap { namespace in
             census.mounts[namespace].map { path in
                 NamespaceVisit.Request(
                     mount: MountedNamespace(inode: namespace, path: path),
-                    listening: registry[namespace].listening,
-                    wantsAddresses: verifying || registry[namespace].addresses == nil)
+                    before: registry[namespace].tables, mayReuse: depth == .quick,
+                    wantsAddresses: depth == .verifying || registry[namespace].addresses == nil)
             }
         }
         let answers = NamespaceVisit.look(at: requests, procfs: procfs, reader: &reader)
@@ -168,13 +178,13 @@ package actor PortScanner {
                 }
             case .tables(let readings, let addresses):
                 var entry = registry[namespace]
-                entry.listening = record(readings, of: namespace, in: &scan, &listeners)
-                entry.byteCount = readings.values.reduce(0) { $0 + $1.byteCount }
+                record(readings, of: namespace, in: &scan, &listeners)
+                entry.tables = readings
                 // Only root mounts namespaces where the daemon sees it.
                 entry.isRoots = true
                 entry.addresses = addresses ?? entry.addresses
                 registry[namespace] = entry
-                registry.settle(namespace, census: census, procfs: procfs, verifying: verifying)
+                registry.settle(namespace, census: census, procfs: procfs, verifying: depth == .verifying)
             }
         }
     }

@@ -89,12 +89,12 @@ package struct PortWatchService: SupervisedService {
         var changes: PortChanges
         var schedule: ScanSchedule
         var wakeUpSource: WakeUpSource?
-        var ownersVerifiedAt: SuspendingClock.Instant
+        var verifiedAt: SuspendingClock.Instant
 
         init(settings: PortWatchSettings, now: SuspendingClock.Instant) {
             changes = PortChanges(settings: settings)
             schedule = ScanSchedule(settings: settings, at: now)
-            ownersVerifiedAt = now
+            verifiedAt = now
         }
     }
 
@@ -102,9 +102,11 @@ package struct PortWatchService: SupervisedService {
         monitor.progressed()
         let start = now()
         guard loop.schedule.nextScan <= start else { return }
-        let isVerifying = loop.ownersVerifiedAt.duration(to: start) >= settings.reconcileInterval
-        if isVerifying { loop.ownersVerifiedAt = start }
-        let scan = await scanner.scan(at: start, verifying: isVerifying)
+        let isVerifying = loop.verifiedAt.duration(to: start) >= settings.reconcileInterval
+        if isVerifying { loop.verifiedAt = start }
+        let depth: ScanDepth =
+            isVerifying ? .verifying : loop.schedule.isConfirmation(at: start) ? .whole : .quick
+        let scan = await scanner.scan(at: start, depth: depth)
         let end = now()
         counters.value.withLock { statistics in
             statistics.namespaces = scan.namespaces.count

@@ -39,6 +39,12 @@ package struct ScanSchedule: Sendable {
         return next
     }
 
+    /// Whether a scan at this instant is the last of those that an event led to.
+    package func isConfirmation(at now: SuspendingClock.Instant) -> Bool {
+        guard pendingEvent == nil, let last = followUps.last else { return false }
+        return last <= now
+    }
+
     /// Something listens or ceased to.
     package mutating func kernelEvent(at now: SuspendingClock.Instant) {
         pendingEvent = pendingEvent ?? now

@@ -12,6 +12,11 @@ struct TableReader {
         var listeners: [TCPListener] = []
         var gap: PortScan.Gap?
         var byteCount = 0
+        /// How many sockets of any state there were just before, if the kernel told.
+        var socketCount: UInt64?
+
+        /// Whether its next reading must not rely on a count.
+        var mayHaveListeners: Bool { gap != nil || !listeners.isEmpty }
     }
 
     private let procfs: ProcFileSystem
@@ -30,17 +35,25 @@ struct TableReader {
 
     /// Reads both tables; `nil` if the process through which the namespace is seen is gone.
     ///
+    /// The kernel's count of sockets is asked first, since a walk through its hash table takes 1.5 ms even where there is
+    /// nothing to be found. It may be off by chance, so that it ends nothing: it only spares looks.
+    ///
     /// - Parameters:
-    ///   - listening: the tables that had listeners in the last scan. Of the others the kernel's count of sockets is asked
-    ///     first: a walk through its hash table takes 1.5 ms even where nothing is to be found. The count may be off by
-    ///     chance, so it is not trusted to end anything.
+    ///   - before: what was read the last time. A table that had no listener is not read while it has no socket.
+    ///   - mayReuse: a table that has as many sockets as then is not read at all: most likely they are the same ones.
     mutating func tables(
-        of view: NetworkView, isOwn: Bool, listening: Set<TCPTable>
+        of view: NetworkView, isOwn: Bool, before: [TCPTable: Reading], mayReuse: Bool = false
     ) -> [TCPTable: Reading]? {
         var readings: [TCPTable: Reading] = [:]
         for table in TCPTable.allCases {
-            if !listening.contains(table), procfs.socketsInUse(in: table, of: view) == 0 {
-                readings[table] = Reading()
+            let socketCount = procfs.socketsInUse(in: table, of: view)
+            let old = before[table]
+            if let old, mayReuse, old.gap == nil, let socketCount, old.socketCount == socketCount {
+                readings[table] = old
+                continue
+            }
+            if socketCount == 0, old?.mayHaveListeners != true {
+                readings[table] = Reading(socketCount: 0)
                 continue
             }
             let limit = isOwn ? ProcFileSystem.tableLimitBytes : fairShare(tablesTaken: readings.count)
@@ -53,7 +66,7 @@ struct TableReader {
                             .malformed(rows: reading.malformedCount, first: $0)
                         }
                     },
-                    byteCount: buffer.count)
+                    byteCount: buffer.count, socketCount: socketCount)
             } catch {
                 if !isOwn, error.isGone { return nil }
                 readings[table] = Reading(gap: .unreadable(error))

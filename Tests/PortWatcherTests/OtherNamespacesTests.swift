@@ -37,8 +37,8 @@ struct OtherNamespacesTests {
         #expect(try procfs.namespace(.network, of: pid) == seen.namespace)
         #expect(try procfs.startTime(of: pid) == startTime)
         // Nothing changes by itself.
-        for verifying in [false, true] {
-            #expect(await observation(of: process, in: scanner.scan(verifying: verifying)) == seen)
+        for depth in [ScanDepth.quick, .whole, .verifying] {
+            #expect(await observation(of: process, in: scanner.scan(depth: depth)) == seen)
         }
         // No bridge leads there.
         #expect(seen.hostAddress == nil)

@@ -43,7 +43,7 @@ import Testing
         #expect(await scanner.scan().observations.map(\.process?.pid) == [20])
         try tree.endProcess(20)
         #expect(await scanner.scan().observations.map(\.process?.pid) == [20])
-        #expect(await scanner.scan(verifying: true).observations.map(\.process?.pid) == [40])
+        #expect(await scanner.scan(depth: .verifying).observations.map(\.process?.pid) == [40])
     }
 
     @Test("A socket whose owner cannot be found is looked up three times, then only when verifying")
@@ -56,7 +56,7 @@ import Testing
         }
         try tree.addProcess(10, holding: 99)
         #expect(await scanner.scan().observations.map(\.process) == [nil])
-        #expect(await scanner.scan(verifying: true).observations.map(\.process?.pid) == [10])
+        #expect(await scanner.scan(depth: .verifying).observations.map(\.process?.pid) == [10])
     }
 
     @Test("Tables that cannot be read or are garbled are gaps, not empty")
@@ -116,10 +116,10 @@ import Testing
         let twenty = NamespaceEntrance.process(pid: 20, startTime: 100)
         #expect(await scanner.scan().observations.map(\.entrance) == [twenty])
         try tree.addProcess(10, holding: 90, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
-        #expect(await scanner.scan(verifying: true).observations.map(\.entrance) == [twenty])
+        #expect(await scanner.scan(depth: .verifying).observations.map(\.entrance) == [twenty])
         try tree.endProcess(20)
         try tree.removeNetwork(of: 20)
-        let scan = await scanner.scan(verifying: true)
+        let scan = await scanner.scan(depth: .verifying)
         #expect(scan.observations.map(\.entrance) == [.process(pid: 10, startTime: 100)])
         #expect(scan.renewedNamespaces == [])
     }
@@ -147,7 +147,7 @@ import Testing
         try tree.setNetwork(of: 20, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
         let later = start.advanced(by: .seconds(3))
         #expect(await scanner.scan(at: later).namespaces == [7])
-        #expect(await scanner.scan(at: later, verifying: true).namespaces == [7, 8])
+        #expect(await scanner.scan(at: later, depth: .verifying).namespaces == [7, 8])
     }
 
     @Test("Beyond 256 namespaces the rest is counted, keeps its ports, and those with listeners stay watched")
@@ -189,5 +189,45 @@ import Testing
             try tree.endProcess(40)
             #expect(await scanner.scan().mayReturn == [])
         }
+    }
+
+    @Test("A quick scan trusts the count of sockets in other namespaces; a table without any is not read")
+    func socketCounts() async throws {
+        let tree = try FakeProc()
+        func counts(_ ipv4: Int, _ ipv6: Int) throws {
+            try tree.files.write("sockets: used 9\nTCP: inuse \(ipv4) orphan 0\n", to: "20/net/sockstat")
+            try tree.files.write("TCP6: inuse \(ipv6)\n", to: "20/net/sockstat6")
+        }
+        try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
+        try tree.files.write("nonsense\n", to: "20/net/tcp6")
+        try counts(1, 0)
+        let scanner = PortScanner(procfs: tree.procfs)
+        func ports(_ depth: ScanDepth) async -> [UInt16] {
+            let scan = await scanner.scan(depth: depth)
+            #expect(scan.gaps.isEmpty)
+            return scan.observations.map(\.listener.port)
+        }
+        #expect(await ports(.quick) == [4000])
+        try tree.files.write(Sample.header + Sample.row(port: 5000, inode: 98), to: "20/net/tcp")
+        #expect(await ports(.quick) == [4000])
+        #expect(await ports(.whole) == [5000])
+        try tree.files.write(Sample.header + Sample.row(port: 6000, inode: 98), to: "20/net/tcp")
+        try counts(2, 0)
+        #expect(await ports(.quick) == [6000])
+        // A count of 0 does not end a listener.
+        try counts(0, 0)
+        #expect(await ports(.quick) == [6000])
+    }
+
+    @Test("An owner who is not found is looked for less and less often by verifying scans")
+    func rareAttempts() async throws {
+        let tree = try FakeProc()
+        try tree.setRows(Sample.row(port: 3000, inode: 99))
+        let scanner = PortScanner(procfs: tree.procfs)
+        for _ in 0..<OwnerRegistry.attemptLimit { _ = await scanner.scan() }
+        for _ in 1...2 { _ = await scanner.scan(depth: .verifying) }
+        try tree.addProcess(10, holding: 99)
+        #expect(await scanner.scan(depth: .verifying).observations.map(\.process) == [nil])
+        #expect(await scanner.scan(depth: .verifying).observations.map(\.process?.pid) == [10])
     }
 }

@@ -65,7 +65,10 @@ import Testing
         #expect(due == .seconds(1))
         scan(at: .seconds(1), sawDifference: true)
         #expect(due == .milliseconds(1020))
+        #expect(!schedule.isConfirmation(at: at(.milliseconds(1019))))
+        #expect(schedule.isConfirmation(at: at(.milliseconds(1020))))
         scan(at: .milliseconds(1020))
+        #expect(!schedule.isConfirmation(at: at(.milliseconds(1020))))
         #expect(due == .milliseconds(16_020))
     }
 
