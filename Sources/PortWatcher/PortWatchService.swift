@@ -66,7 +66,7 @@ package struct PortWatchService: SupervisedService {
     ) async {
         var loop = Loop(settings: settings, now: now())
         await lookIfDue(&loop)
-        wakeAt(min(loop.schedule.nextScan, now().advanced(by: Heartbeat.interval)))
+        wakeAt(min(loop.nextLook, now().advanced(by: Heartbeat.interval)))
         for await trigger in triggers {
             switch trigger {
             case .alarm: break
@@ -77,7 +77,7 @@ package struct PortWatchService: SupervisedService {
                 loop.schedule.switched(toEvents: source == .kernelEvents, at: now())
             }
             await lookIfDue(&loop)
-            wakeAt(min(loop.schedule.nextScan, now().advanced(by: Heartbeat.interval)))
+            wakeAt(min(loop.nextLook, now().advanced(by: Heartbeat.interval)))
         }
     }
 
@@ -90,6 +90,10 @@ package struct PortWatchService: SupervisedService {
         var schedule: ScanSchedule
         var wakeUpSource: WakeUpSource?
         var verifiedAt: SuspendingClock.Instant
+        /// When to look again whose the listeners are, after some came or went.
+        var ownersCheck: SuspendingClock.Instant?
+
+        var nextLook: SuspendingClock.Instant { min(schedule.nextScan, ownersCheck ?? schedule.nextScan) }
 
         init(settings: PortWatchSettings, now: SuspendingClock.Instant) {
             changes = PortChanges(settings: settings)
@@ -101,9 +105,10 @@ package struct PortWatchService: SupervisedService {
     private func lookIfDue(_ loop: inout Loop) async {
         monitor.progressed()
         let start = now()
-        guard loop.schedule.nextScan <= start else { return }
-        let isVerifying = loop.verifiedAt.duration(to: start) >= settings.reconcileInterval
-        if isVerifying { loop.verifiedAt = start }
+        guard loop.nextLook <= start else { return }
+        let isCheckDue = loop.ownersCheck.map { $0 <= start } ?? false
+        let isVerifying = isCheckDue || loop.verifiedAt.duration(to: start) >= settings.reconcileInterval
+        if isVerifying { (loop.verifiedAt, loop.ownersCheck) = (start, nil) }
         let depth: ScanDepth =
             isVerifying ? .verifying : loop.schedule.isConfirmation(at: start) ? .whole : .quick
         let scan = await scanner.scan(at: start, depth: depth)
@@ -116,6 +121,9 @@ package struct PortWatchService: SupervisedService {
         }
         let outcome = loop.changes.observe(scan, at: end)
         loop.schedule.scanned(from: start, to: end, outcome: outcome)
+        if outcome.sawDifference, !isVerifying, loop.ownersCheck == nil {
+            loop.ownersCheck = end.advanced(by: settings.ownersCheckDelay)
+        }
         if let snapshot = outcome.snapshot { await onChange(snapshot) }
         monitor.report(health(of: scan, count: loop.changes.count, source: loop.wakeUpSource))
         monitor.progressed()

@@ -24,6 +24,9 @@ package struct PortWatchSettings: Sendable, Equatable {
     /// Time between scans that no event asked for; also how often the owners of known ports are looked up
     /// again.
     package var reconcileInterval: Duration = .seconds(15)
+    /// After a change: when the owners of all listeners are looked up again. Many a socket is handed on right after listen(2): podman
+    /// gives a published port to conmon, servers become daemons.
+    package var ownersCheckDelay: Duration = .seconds(2)
     /// Polling: time between attempts to get kernel events after all.
     package var reopenInterval: Duration = .seconds(60)
     /// Whether the kernel's events may be used.
