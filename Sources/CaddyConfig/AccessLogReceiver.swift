@@ -8,7 +8,7 @@ final class AccessLogReceiver: Sendable {
     /// Caddy has one; after a restart a second for a moment.
     static let maxConnections = 8
     /// Read from one connection before the others get their turn.
-    private static let readBytes = 64 << 10
+    private static let readBytes = 16 << 10
 
     private let listener: Int32
     private let inbox: AccessLogInbox
@@ -147,8 +147,8 @@ final class AccessLogReceiver: Sendable {
             connections.append(Connection(descriptor: descriptor))
             inbox.connectionsChanged(to: connections.count, refused: 0)
         } else {
-            close(descriptor)
             inbox.connectionsChanged(to: connections.count, refused: 1)
+            close(descriptor)
         }
     }
 

@@ -1,8 +1,10 @@
 // CaddyConfig: publishes routes through a Caddy that others may configure too.
 //
-// A *route* says which host names lead to which upstream. A *document* is all routes with the listen addresses and
-// the account. The *renderer* (pure) turns a document into Caddy's JSON for one server; the *reconciler* keeps that
-// server, and nothing else in Caddy, equal to the newest document.
+// A *route* says which host names lead to which upstream. A *document* is all routes with the listen addresses, the
+// account, TLS and the access log. The *renderer* (pure) turns a document into Caddy's JSON for one server; what
+// belongs to it elsewhere (*shared places*, pure too) stands among others' values. The *reconciler* keeps the server
+// and those pieces, and nothing else in Caddy, equal to the newest document. The *access log service* receives a line
+// for each request.
 
 /// A JSON value. Two objects are equal when they hold equal values under the same keys, in whatever order.
 package enum JSONValue: Sendable, Equatable {

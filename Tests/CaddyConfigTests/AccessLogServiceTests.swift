@@ -71,7 +71,9 @@ struct AccessLogServiceTests {
         let path = "\(directory.path)/log.sock"
         try await withAccessLog(.path(path)) { running in
             let caddy = try Connection(connectingTo: path)
-            try caddy.write(line(0) + "nonsense\n{}\n" + String(line(1).dropLast(20)))
+            try caddy.write(
+                line(0) + "nonsense\n" + String(repeating: "[", count: 5000) + "\n"
+                    + String(line(1).dropLast(20)))
             #expect(try await running.next().map(\.host) == ["h0"])
             try caddy.write(String(line(1).suffix(20)))
             #expect(try await running.next().map(\.host) == ["h1"])

@@ -25,6 +25,7 @@ private final class ScriptedAdmin: Sendable {
         var writes: [JSONValue] = []
         var answers: [Answer]
         var reads = 0
+        var sharedReads = 0
     }
 
     private let directory: TemporaryDirectory
@@ -49,8 +50,18 @@ private final class ScriptedAdmin: Sendable {
         directory.remove()
     }
 
+    /// What someone else does.
+    func change(to server: JSONValue) {
+        script.state.withLock { state in
+            state.server = server
+            state.version += 1
+        }
+    }
+
     var writes: [JSONValue] { script.state.withLock { $0.writes } }
     var reads: Int { script.state.withLock { $0.reads } }
+    /// Of the places in which ours stands among others'.
+    var sharedReads: Int { script.state.withLock { $0.sharedReads } }
 }
 
 /// What the connections' threads share.
@@ -68,6 +79,7 @@ private final class Script: Sendable {
             return true
         }
         if request.head.hasPrefix("GET "), !request.head.hasPrefix("GET /config/apps/http/servers/samd ") {
+            state.withLock { $0.sharedReads += 1 }
             try connection.respond(body: Array("null".utf8))
             return true
         }
@@ -227,6 +239,36 @@ struct FaultTests {
         }
         #expect(began.duration(to: .now) > .milliseconds(560))
         #expect(admin.writes.count == 4)
+    }
+
+    @Test("Shared places are looked at first, at intervals, and when someone else changed the server")
+    func sharedPlaces() async throws {
+        let admin = try ScriptedAdmin([], server: rendered(0))
+        defer { admin.stop() }
+        var settings = brisk
+        settings.sharedInterval = .seconds(600)
+        try await withReconciler(admin.client, settings: settings) { running in
+            running.reconciler.submit(document(1))
+            try await running.expectChange()
+            #expect(admin.sharedReads == 3)
+            for count in 2..<6 {
+                running.reconciler.submit(document(count))
+                try await running.expectChange()
+            }
+            let reads = admin.reads
+            try await waitUntil("it was looked at again") { admin.reads > reads + 3 }
+            #expect(admin.sharedReads == 3)
+            admin.change(to: rendered(2))
+            #expect(await running.next { $0.isRepaired } != nil)
+            #expect(admin.sharedReads == 6)
+        }
+        settings.sharedInterval = .milliseconds(50)
+        try await withReconciler(admin.client, settings: settings) { running in
+            running.reconciler.submit(document(5))
+            _ = try await running.next()
+            try await waitUntil("they are looked at again") { admin.sharedReads >= 12 }
+        }
+        #expect(admin.writes.count == 6)
     }
 
     @Test("The first document is written at once, however long the interval")

@@ -206,6 +206,41 @@ struct TLSTests {
         try await caddy.stop()
     }
 
+    @Test("An id that an old Caddy has twice is made one")
+    func duplicates() async throws {
+        let (caddy, credentials) = (try TestCaddy(.debian), try credentials.get())
+        try await caddy.start(caddy.bareConfiguration)
+        let policies = ["*.a.test", "*.b.test"].map { subject -> JSONValue in
+            [
+                "@id": "samd_tls", "subjects": [.string(subject)],
+                "issuers": [["module": "internal", "ca": "samd"]],
+            ]
+        }
+        let authority: JSONValue = ["certificate_authorities": ["samd": ["install_trust": false]]]
+        #expect(try await caddy.admin("PUT", "/config/apps/pki", authority).status == 200)
+        let twice: JSONValue = ["automation": ["policies": .array(policies)]]
+        #expect(try await caddy.admin("PUT", "/config/apps/tls", twice).status == 200)
+        try await withReconciler(caddy.client) { running in
+            let document = caddy.document(
+                [], credentials: credentials, tls: .internal(subjects: ["*.a.test"]))
+            running.reconciler.submit(document)
+            // The authority lacks our id, so it is somebody's.
+            let error = try await running.nextError()
+            #expect(error.kind == .foreign)
+            #expect(try await caddy.admin("DELETE", "/config/apps/tls").status == 200)
+            #expect(try await caddy.admin("DELETE", "/config/apps/pki").status == 200)
+            let ours: JSONValue = [
+                "certificate_authorities": ["samd": ["@id": "samd_authority", "install_trust": false]]
+            ]
+            #expect(try await caddy.admin("PUT", "/config/apps/pki", ours).status == 200)
+            #expect(try await caddy.admin("PUT", "/config/apps/tls", twice).status == 200)
+            running.reconciler.submit(document)
+            try await running.expectChange()
+            #expect(try await caddy.configuration("apps/tls/automation/policies")?.elements == [policies[0]])
+        }
+        try await caddy.stop()
+    }
+
     @Test(
         "What a foreign /load wipes, and what a restart forgets, is put back with all that belongs to it",
         arguments: CaddyVersion.allCases)
