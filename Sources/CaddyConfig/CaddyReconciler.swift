@@ -248,10 +248,15 @@ extension ReconcileOutcome {
     fileprivate func health(_ extras: CaddyExtras) -> ServiceHealth {
         switch self {
         case .applied(let document, _, _), .repaired(let document, _):
-            .ok(
-                detail: (document.routes.count == 1 ? "1 route" : "\(document.routes.count) routes")
-                    + (extras.accessLog.map { "; no access log: \($0)" } ?? "")
-                    + (extras.tls.map { "; TLS not as wanted: \($0)" } ?? ""))
+            if let problem = extras.tls {
+                .degraded(
+                    reason: "Caddy does not take the certificate and serves the one before: \(problem)",
+                    hint: "mend caddy.certificate and caddy.key, then: systemctl reload samd")
+            } else {
+                .ok(
+                    detail: (document.routes.count == 1 ? "1 route" : "\(document.routes.count) routes")
+                        + (extras.accessLog.map { "; no access log: \($0)" } ?? ""))
+            }
         case .unreachable(let error), .refused(let error): .degraded(reason: error.reason, hint: error.hint)
         }
     }

@@ -67,7 +67,7 @@ package struct CaddyRenderer: Sendable {
         switch tls {
         case .off: nil
         case .internal: [:]
-        case .files: ["certificate_selection": ["any_tag": [.string(SharedPieces.certificateTag)]]]
+        case .certificate: ["certificate_selection": ["any_tag": [.string(SharedPieces.certificateTag)]]]
         }
     }
 

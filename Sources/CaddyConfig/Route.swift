@@ -41,6 +41,22 @@ package struct WebAccount: Sendable, Equatable {
     }
 }
 
+/// A certificate with its intermediates and its private key, in PEM form. Caddy gets the text, not the files' names: it reads
+/// files again at every change, so that a broken one would keep it from withdrawing a port.
+///
+/// Holds a secret: its description shows nothing of it.
+package struct CertificatePair: Sendable, Equatable, CustomStringConvertible {
+    package var certificate: String
+    package var key: String
+
+    package init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
+
+    package var description: String { "CertificatePair" }
+}
+
 /// How our server's connections are encrypted.
 package enum CaddyTLS: Sendable, Equatable {
     /// Plain HTTP.
@@ -50,12 +66,7 @@ package enum CaddyTLS: Sendable, Equatable {
     /// - Parameter subjects: the names on its certificates, for example `"*.example.com"`; a wildcard covers one label.
     case `internal`(subjects: [String])
     /// By a certificate and its key.
-    ///
-    /// - Parameters:
-    ///   - certificate: the absolute path of a PEM file with the certificate and its intermediates, readable by Caddy.
-    ///   - key: the absolute path of its private key in PEM, readable by Caddy.
-    ///   - version: changes when the content of either file does, so that Caddy loads them again.
-    case files(certificate: String, key: String, version: String)
+    case certificate(CertificatePair)
 }
 
 /// Everything that Caddy is to serve for us.

@@ -145,7 +145,7 @@ struct SharedPieces: Sendable, Equatable {
     private func certificatesMerged(into current: JSONValue?) -> JSONValue? {
         var place = current ?? [:]
         var policy: JSONValue?
-        var file: JSONValue?
+        var loaded: JSONValue?
         var subjects: [JSONValue] = []
         switch tls {
         case .off: break
@@ -155,10 +155,10 @@ struct SharedPieces: Sendable, Equatable {
                 "@id": "samd_tls", "subjects": .array(subjects),
                 "issuers": [["module": "internal", "ca": .string(Self.authorityKey)]],
             ]
-        case .files(let certificate, let key, let version):
-            file = [
-                "@id": "samd_certificate", "certificate": .string(certificate), "key": .string(key),
-                "tags": [.string(Self.certificateTag), .string("\(Self.certificateTag)-\(version)")],
+        case .certificate(let pair):
+            loaded = [
+                "@id": "samd_certificate", "certificate": .string(pair.certificate), "key": .string(pair.key),
+                "tags": [.string(Self.certificateTag)],
             ]
         }
         // Our policy's subjects are what we added to `automate` earlier.
@@ -173,8 +173,8 @@ struct SharedPieces: Sendable, Equatable {
             // Of several that fit the first holds: ours has to stand before one for all names.
             Self.placing(policy, id: "samd_tls", in: policies) { $0["subjects"]?.elements?.isEmpty ?? true }
         }
-        place.update(at: "certificates", "load_files") { files in
-            Self.placing(file, id: "samd_certificate", in: files) { _ in false }
+        place.update(at: "certificates", "load_pem") { certificates in
+            Self.placing(loaded, id: "samd_certificate", in: certificates) { _ in false }
         }
         return Self.pruned(place, was: current)
     }

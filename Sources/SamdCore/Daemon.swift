@@ -52,6 +52,7 @@ package struct Daemon: Sendable {
         let state = setup.state(
             traffic: traffic, submit: { caddy.submit($0) }, relays: relays,
             ender: ConnectionEnder(caddy: identity, relays: relays, log: log),
+            extras: { caddy.extras() },
             onStatusLine: { line in if readiness.isOpen { notifier.status(line) } })
         let ports = PortWatchService(
             monitor: monitors.ports, procfs: ProcFileSystem(), settings: setup.portWatchSettings,
@@ -133,7 +134,8 @@ package struct Daemon: Sendable {
                 if let new = setup.reload(over: configuration) {
                     do {
                         await state.reconfigure(
-                            new, credentials: try setup.credentials(user: new.routes.user))
+                            new, credentials: try setup.credentials(user: new.routes.user),
+                            certificate: try CertificateFiles.load(new))
                         configuration = new
                     } catch {
                         setup.log.record(

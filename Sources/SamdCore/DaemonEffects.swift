@@ -12,6 +12,8 @@ package struct DaemonEffects: Sendable {
     package var saveOverrides: @Sendable ([PortOverrides.Entry]) throws -> Void
     /// Makes and saves a new web password for a user.
     package var renewPassword: @Sendable (String) throws -> WebCredentials
+    /// What Caddy did not take with the routes.
+    package var caddyExtras: @Sendable () -> CaddyExtras
     /// Shows systemd a line.
     package var showStatusLine: @Sendable (String) -> Void
 
@@ -21,6 +23,7 @@ package struct DaemonEffects: Sendable {
         endConnections: @escaping @Sendable ([Revocation]) -> Void = { _ in },
         saveOverrides: @escaping @Sendable ([PortOverrides.Entry]) throws -> Void = { _ in },
         renewPassword: @escaping @Sendable (String) throws -> WebCredentials,
+        caddyExtras: @escaping @Sendable () -> CaddyExtras = { CaddyExtras() },
         showStatusLine: @escaping @Sendable (String) -> Void = { _ in }
     ) {
         self.submit = submit
@@ -28,6 +31,7 @@ package struct DaemonEffects: Sendable {
         self.endConnections = endConnections
         self.saveOverrides = saveOverrides
         self.renewPassword = renewPassword
+        self.caddyExtras = caddyExtras
         self.showStatusLine = showStatusLine
     }
 }

@@ -36,6 +36,7 @@ package struct DaemonSetup: Sendable {
     private let sightingsFile: StateFile<[PortSightings.Sighting]>
     private let credentialsFile: StateFile<WebCredentials>
     private let initialCredentials: WebCredentials
+    private let initialCertificate: CertificatePair?
     private let overridesFile: StateFile<[PortOverrides.Entry]>
     private let initialOverrides: PortOverrides
     private let stalledService: String?
@@ -82,6 +83,7 @@ package struct DaemonSetup: Sendable {
         sightings = try Self.load(sightingsFile, log: log) ?? []
         initialCredentials = try Self.credentials(
             user: configuration.routes.user, in: credentialsFile, log: log)
+        initialCertificate = try CertificateFiles.load(configuration)
         stalledService = environment("SAMD_FAULT_STALL")
         if let stalledService {
             logger.warning(
@@ -103,7 +105,7 @@ package struct DaemonSetup: Sendable {
 
     func state(
         traffic: PortTraffic, submit: @escaping @Sendable (CaddyDocument) -> Void, relays: NamespaceRelays,
-        ender: ConnectionEnder, onStatusLine: @escaping @Sendable (String) -> Void
+        ender: ConnectionEnder, extras: @escaping @Sendable () -> CaddyExtras, onStatusLine: @escaping @Sendable (String) -> Void
     ) -> DaemonState {
         let (file, log) = (sightingsFile, log)
         // Flushing to disk may take seconds; no route waits for it.
@@ -128,10 +130,10 @@ package struct DaemonSetup: Sendable {
                 try credentialsFile.save(new)
                 return new
             },
-            showStatusLine: onStatusLine)
+            caddyExtras: extras, showStatusLine: onStatusLine)
         return DaemonState(
-            configuration: configuration, credentials: initialCredentials, overrides: initialOverrides,
-            hostName: facts.hostName, ephemeral: EphemeralPorts.range(), log: log, users: users,
+            configuration: configuration, credentials: initialCredentials, certificate: initialCertificate,
+            overrides: initialOverrides, hostName: facts.hostName, ephemeral: EphemeralPorts.range(), log: log, users: users,
             sightings: sightings, traffic: traffic, effects: effects)
     }
 

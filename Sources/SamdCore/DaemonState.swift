@@ -20,6 +20,7 @@ package actor DaemonState {
 
     private(set) var configuration: Configuration
     private(set) var credentials: WebCredentials
+    private var certificate: CertificatePair?
     private(set) var overrides: PortOverrides
     private var listening: [ListeningPort] = []
     private(set) var hasScanned = false
@@ -36,16 +37,18 @@ package actor DaemonState {
     private var announced: [Route] = []
     private(set) var caddy = CaddyCondition.unknown
     private(set) var wakeUp: WakeUpSource?
+    private var lastExtras = CaddyExtras()
     private var lastStatusLine = ""
 
     /// Creates the state of a daemon that has seen nothing yet.
     package init(
-        configuration: Configuration, credentials: WebCredentials, overrides: PortOverrides = PortOverrides(),
-        hostName: String, ephemeral: ClosedRange<UInt16>, log: EventLog, users: any UserDatabase,
+        configuration: Configuration, credentials: WebCredentials, certificate: CertificatePair? = nil,
+        overrides: PortOverrides = PortOverrides(), hostName: String, ephemeral: ClosedRange<UInt16>, log: EventLog, users: any UserDatabase,
         sightings: PortSightings, traffic: PortTraffic = PortTraffic(), effects: DaemonEffects
     ) {
         self.configuration = configuration
         self.credentials = credentials
+        self.certificate = certificate
         self.overrides = overrides
         self.hostName = hostName
         self.ephemeral = ephemeral
@@ -89,6 +92,7 @@ package actor DaemonState {
         switch outcome {
         case .applied(let document, _, _):
             becameReachable()
+            tellExtras()
             serve(document)
         case .repaired(let document, _):
             becameReachable()
@@ -106,9 +110,12 @@ package actor DaemonState {
     }
 
     /// A new configuration was accepted.
-    package func reconfigure(_ new: Configuration, credentials: WebCredentials) {
+    package func reconfigure(
+        _ new: Configuration, credentials: WebCredentials, certificate: CertificatePair? = nil
+    ) {
         configuration = new
         self.credentials = credentials
+        self.certificate = certificate
         route()
     }
 
@@ -251,15 +258,11 @@ package actor DaemonState {
     }
 
     private func tls(_ policy: RoutingPolicy) -> CaddyTLS {
-        let caddy = configuration.caddy
-        switch caddy.tls {
-        case .off: return .off
-        case .internal:
-            return .internal(subjects: policy.certificateSubjects(for: table.routes.flatMap(\.hosts)))
-        case .files:
-            return .files(
-                certificate: caddy.certificate, key: caddy.key,
-                version: CertificateVersion.of(caddy.certificate))
+        switch configuration.caddy.tls {
+        case .off: .off
+        case .internal: .internal(subjects: policy.certificateSubjects(for: table.routes.flatMap(\.hosts)))
+        // Not clear text, whatever happens: without a pair Caddy refuses, and says so.
+        case .files: .certificate(certificate ?? CertificatePair(certificate: "", key: ""))
         }
     }
 
@@ -332,6 +335,18 @@ package actor DaemonState {
         caddy = .failing(summary)
         if kind == .caddyUnreachable { applied = [] }
         endWaitForCaddy()
+    }
+
+    /// Caddy has the routes, and not everything else that was wanted.
+    private func tellExtras() {
+        let extras = effects.caddyExtras()
+        if let problem = extras.tls, problem != lastExtras.tls {
+            log.record(
+                .caddyRefused, level: .warning,
+                "Caddy does not take the certificate and serves the one before: \(problem)",
+                ["reason": problem, "hint": "mend caddy.certificate and caddy.key, then: systemctl reload samd"])
+        }
+        lastExtras = extras
     }
 
     private func publishStatusLine() {

@@ -36,8 +36,7 @@ struct RendererTests {
             trustedProxies: trustedProxies)
     }
 
-    private static let files = CaddyTLS.files(
-        certificate: "/etc/samd/tls/cert.pem", key: "/etc/samd/tls/key.pem", version: "1")
+    private static let files = CaddyTLS.certificate(CertificatePair(certificate: "-----BEGIN CERTIFICATE…", key: "-----BEGIN PRIVATE KEY…"))
 
     /// One file of `Goldens/` each.
     static let cases = [
@@ -51,7 +50,7 @@ struct RendererTests {
         Case(name: "ipv6", document: document([six], listen: ["[::1]:8080", "127.0.0.1:8080"])),
         Case(name: "relay", document: document([relay])),
         Case(name: "tls-internal", document: document([web], tls: .internal(subjects: ["*.vm.example.com"]))),
-        Case(name: "tls-files", document: document([web], tls: files)),
+        Case(name: "tls-certificate", document: document([web], tls: files)),
         Case(name: "access-log", document: document([web], accessLog: "/run/samd/access.sock")),
         Case(name: "trusted-proxies", document: document([web], trustedProxies: ["127.0.0.0/8", "::1/128"])),
     ]
@@ -76,7 +75,7 @@ struct RendererTests {
         "Shared places are filled as in Goldens/",
         arguments: [
             ("places-internal", CaddyTLS.internal(subjects: ["*.vm.example.com", "vm.example.com"]), true),
-            ("places-files", files, true), ("places-without-soft-start", .off, false),
+            ("places-certificate", files, true), ("places-without-soft-start", .off, false),
         ])
     func places(name: String, tls: CaddyTLS, softStart: Bool) throws {
         let pieces = SharedPieces(

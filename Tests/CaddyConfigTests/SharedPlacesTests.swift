@@ -8,7 +8,7 @@ struct SharedPlacesTests {
         tls: .internal(subjects: ["*.a.test"]), accessLog: "/run/x.sock", features: CaddyFeatures())
     private static let none = SharedPieces(tls: .off, accessLog: nil, features: CaddyFeatures())
     private static let files = SharedPieces(
-        tls: .files(certificate: "/c", key: "/k", version: "1"), accessLog: nil, features: CaddyFeatures())
+        tls: .certificate(CertificatePair(certificate: "c", key: "k")), accessLog: nil, features: CaddyFeatures())
 
     /// Others' values, one for each place.
     private static let theirs: [(SharedPlace, JSONValue)] = [
@@ -20,8 +20,8 @@ struct SharedPlacesTests {
             [
                 "session_tickets": ["disabled": true],
                 "certificates": [
-                    "automate": ["b.test"], "load_files": [["certificate": "/t", "key": "/u"]],
-                    "load_pem": [],
+                    "automate": ["b.test"], "load_pem": [["certificate": "t", "key": "u"]],
+                    "load_files": [],
                 ],
                 "automation": [
                     "policies": [["subjects": ["b.test"]], ["issuers": [["module": "acme"]]]],

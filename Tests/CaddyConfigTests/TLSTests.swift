@@ -87,7 +87,7 @@ struct TLSTests {
         try await caddy.stop()
     }
 
-    @Test("By files; a new version is served at once", arguments: CaddyVersion.allCases)
+    @Test("By a certificate; a new one is served at once", arguments: CaddyVersion.allCases)
     func files(version: CaddyVersion) async throws {
         let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
@@ -96,42 +96,37 @@ struct TLSTests {
         let (first, second) = (
             try await caddy.makeCertificate("first"), try await caddy.makeCertificate("second")
         )
-        let (leaf, key) = ("\(caddy.directory.path)/cert.pem", "\(caddy.directory.path)/cert.key")
-        func install(_ certificate: (root: String, leaf: String, key: String)) throws {
-            try write(try read(certificate.leaf), to: leaf)
-            try write(try read(certificate.key), to: key)
+        func document(_ certificate: (root: String, leaf: String, key: String)) throws -> CaddyDocument {
+            let pair = CertificatePair(
+                certificate: String(decoding: try read(certificate.leaf), as: UTF8.self),
+                key: String(decoding: try read(certificate.key), as: UTF8.self))
+            return caddy.document([caddy.secureRoute], credentials: credentials, tls: .certificate(pair))
         }
-        func document(_ version: String) -> CaddyDocument {
-            caddy.document(
-                [caddy.secureRoute], credentials: credentials,
-                tls: .files(certificate: leaf, key: key, version: version))
-        }
+        let broken = caddy.document(
+            [caddy.secureRoute], credentials: credentials,
+            tls: .certificate(CertificatePair(certificate: "nonsense", key: "nonsense")))
         try await withReconciler(caddy.client) { running in
-            try install(first)
-            running.reconciler.submit(document("1"))
+            running.reconciler.submit(try document(first))
             try await running.expectChange()
             let seen = try await caddy.visitSecurely(
                 TestCaddy.host, trusting: first.root, credentials: credentials)
             #expect(seen.contains("HTTP/1.1 200 "))
-            try install(second)
             let writes = try caddy.writeCount()
-            running.reconciler.submit(document("2"))
+            running.reconciler.submit(try document(second))
             try await running.expectChange()
             #expect(try caddy.writeCount() == writes + 1)
             let replaced = try await caddy.visitSecurely(TestCaddy.host, trusting: second.root)
             #expect(replaced.contains("HTTP/1.1 401 "))
             #expect(replaced.contains("CN = second leaf"))
 
-            // A broken file: refused in Caddy's words; what there was is served on.
-            try write(Array("nonsense".utf8), to: leaf)
-            running.reconciler.submit(document("3"))
+            // A broken one: refused in Caddy's words; what there was is served on.
+            running.reconciler.submit(broken)
             _ = try await running.next()
             #expect(running.reconciler.extras().tls?.contains("certificate") == true)
             #expect(
                 try await caddy.visitSecurely(TestCaddy.host, trusting: second.root).contains("HTTP/1.1 401 ")
             )
-            try install(first)
-            running.reconciler.submit(document("4"))
+            running.reconciler.submit(try document(first))
             try await running.expectChange()
             #expect(running.reconciler.extras().tls == nil)
             #expect(
@@ -143,8 +138,8 @@ struct TLSTests {
         try await caddy.stop()
     }
 
-    @Test("Files that cannot be read leave all as it was", arguments: CaddyVersion.allCases)
-    func unreadable(version: CaddyVersion) async throws {
+    @Test("A certificate that is none leaves all as it was", arguments: CaddyVersion.allCases)
+    func unusable(version: CaddyVersion) async throws {
         let (caddy, credentials) = (try TestCaddy(version), try credentials.get())
         try await caddy.start(caddy.bareConfiguration)
         let upstream = try caddy.startUpstream()
@@ -156,10 +151,10 @@ struct TLSTests {
             running.reconciler.submit(
                 caddy.document(
                     [caddy.secureRoute], credentials: credentials,
-                    tls: .files(certificate: "/nowhere/cert.pem", key: "/nowhere/key.pem", version: "1")))
+                    tls: .certificate(CertificatePair(certificate: "none", key: "secret"))))
             let error = try await running.nextError()
             #expect(error.kind == .refused)
-            #expect(error.detail.contains("/nowhere/cert.pem"))
+            #expect(!error.detail.contains("secret"))
             #expect(try await caddy.configuration("") == before)
             #expect(try await caddy.visit(TestCaddy.host, credentials: credentials).status == 200)
         }

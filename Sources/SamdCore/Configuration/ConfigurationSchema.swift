@@ -152,15 +152,15 @@ package enum ConfigurationSchema {
         ),
         Setting(
             "caddy.tls", \.caddy.tls, .choice(TLSMode.self),
-            "`off`: clear text. `internal`: certificates of Caddy's own authority, which browsers must be told to trust. `files`: `caddy.certificate` and `caddy.key`."
+            "`off`: clear text. `internal`: certificates of an authority that Caddy makes for samd, which browsers must be told to trust. `files`: `caddy.certificate` and `caddy.key`."
         ),
         Setting(
             "caddy.certificate", \.caddy.certificate, .optionalPath,
-            "For `caddy.tls = \"files\"`: the certificate chain in PEM form. Caddy must be able to read it; a new content is taken up at reload."
+            "For `caddy.tls = \"files\"`: the certificate and its intermediates in PEM form. samd reads it and gives it to Caddy; a new content is taken up at reload."
         ),
         Setting(
             "caddy.key", \.caddy.key, .optionalPath,
-            "For `caddy.tls = \"files\"`: the private key in PEM form, readable for Caddy and not for the workspace."
+            "For `caddy.tls = \"files\"`: the private key in PEM form. Root's alone: nobody else has to read it."
         ),
         Setting(
             "caddy.behind_proxy", \.caddy.behindProxy, .boolean,
