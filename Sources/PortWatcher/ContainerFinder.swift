@@ -104,7 +104,10 @@ struct ContainerFinder {
         }
     }
 
-    private struct DockerFile: Decodable { var Name: String }
+    private struct DockerFile: Decodable {
+        var name: String
+        enum CodingKeys: String, CodingKey { case name = "Name" }
+    }
 
     /// The name that docker gave a container, without its leading slash.
     private func dockerName(of id: String) -> String? {
@@ -113,7 +116,7 @@ struct ContainerFinder {
                 "\(dockerRoot)/containers/\(id)/config.v2.json", limitBytes: Self.dockerFileLimitBytes),
             let file = try? JSONDecoder().decode(DockerFile.self, from: Data(bytes))
         else { return nil }
-        let name = file.Name.hasPrefix("/") ? file.Name.dropFirst() : file.Name[...]
+        let name = file.name.hasPrefix("/") ? file.name.dropFirst() : file.name[...]
         return name.isEmpty ? nil : ContainerEvidence.bounded(name)
     }
 }

@@ -43,7 +43,8 @@ struct DirectWays {
     /// Takes in the addresses that namespaces have.
     mutating func update(from registry: NamespaceRegistry) {
         claims = [:]
-        for entry in registry.known.values {
+        // A user's own namespace may have any address: no packet from here gets there.
+        for entry in registry.known.values where entry.isRoots != false {
             for address in entry.addresses ?? [] { claims[address, default: 0] += 1 }
         }
         wildcards = [:]

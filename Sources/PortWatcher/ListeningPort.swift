@@ -1,7 +1,13 @@
-// PortWatcher: which ports are listened on, told within milliseconds.
+// PortWatcher: which ports are listened on, in every network namespace of the machine, told within milliseconds.
 //
 //   KernelEventSource ─ wakes ─┐
 //   ScanSchedule (pure) ─ when ─► PortWatchService ─ scans ─► PortScanner ─► PortChanges (pure) ─► onChange
+//
+//   PortScanner: NamespaceCensus     which process lives in which namespace
+//                TableReader         the tables of a namespace, through a process; NamespaceVisit through a mount
+//                OwnerRegistry       the process behind each socket, and whether it is likely to listen again
+//                ListenerAttribution the container of a process, or that it forwards to (ContainerFinder)
+//                DirectWays          where this machine reaches a container's listener
 //
 // The kernel's events only wake: the truth is always a whole reading of the tables.
 

@@ -171,4 +171,51 @@ struct OtherNamespacesTests {
         busy.end()
         quiet.end()
     }
+
+    @Test(
+        "A container's listener behind a bridge of this machine has an address here, unless another has it too"
+    )
+    func bridge() async throws {
+        // Of the range for benchmarks (RFC 2544), so that no route of the machine is hurt.
+        let bridge = "smb\(getpid())"
+        try run("ip link add \(bridge) type bridge")
+        defer { try? run("ip link del \(bridge)") }
+        try run("ip addr add 198.18.77.1/24 dev \(bridge)")
+        try run("ip link set \(bridge) up")
+        let process = try NamespaceProcess(Self.container)
+        let pid = try #require(await observation(of: process, in: scanner.scan())?.process?.pid)
+        try run("ip link add \(bridge)v type veth peer name eth0 netns \(pid)")
+        try run("ip link set \(bridge)v master \(bridge) up")
+        for command in ["ip addr add 198.18.77.2/24 dev eth0", "ip link set eth0 up"] {
+            try run("nsenter --net=/proc/\(pid)/ns/net \(command)")
+        }
+        let seen = try #require(await observation(of: process, in: scanner.scan(depth: .verifying)))
+        #expect(seen.hostAddress == IPAddress("198.18.77.2"))
+        // A user's own namespace may claim the address without being in the way; another of root's is.
+        let asUser = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"]
+        for (options, prefix, address) in [
+            (["--user", "--map-root-user", "--net"], asUser, IPAddress("198.18.77.2")), (["--net"], [], nil),
+        ] {
+            let copy = try NamespaceProcess(options, prefix: prefix)
+            let other = try #require(await observation(of: copy, in: scanner.scan())?.process?.pid)
+            for command in ["ip link set lo up", "ip addr add 198.18.77.2/32 dev lo"] {
+                try run("nsenter --net=/proc/\(other)/ns/net \(command)")
+            }
+            let scan = await scanner.scan(depth: .verifying)
+            #expect(try #require(observation(of: process, in: scan)).hostAddress == address)
+            #expect(try #require(observation(of: copy, in: scan)).hostAddress == nil)
+            copy.end()
+        }
+        process.end()
+    }
+
+    private func run(_ command: String) throws {
+        var arguments: [UnsafeMutablePointer<CChar>?] =
+            "env \(command)".split(separator: " ").map { strdup(String($0)) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var pid = pid_t()
+        try #require(posix_spawnp(&pid, "/usr/bin/env", nil, nil, &arguments, environ) == 0)
+        var status: Int32 = 0
+        try #require(waitpid(pid, &status, 0) == pid && status == 0, "\(command)")
+    }
 }
