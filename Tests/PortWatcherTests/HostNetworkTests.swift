@@ -68,6 +68,7 @@ import Testing
     @Test("Routes, addresses and bridges are read from proc and sysfs")
     func recorded() throws {
         let tree = try TemporaryTree()
+        defer { withExtendedLifetime(tree) {} }
         let header = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
         let rows = "docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n"
         try tree.write(header + rows, to: "proc/self/net/route")

@@ -85,6 +85,7 @@ struct OtherNamespacesTests {
         "A namespace that a mount alone holds is looked into, and the owner of its socket is found elsewhere")
     func mounted() async throws {
         let folder = try TemporaryTree()
+        defer { withExtendedLifetime(folder) {} }
         let path = "\(folder.root)/a \\b"
         try folder.write("", to: "a \\b")
         let mounted = try MountedNamespaceWithListener(at: path)

@@ -32,6 +32,7 @@ import Testing
     @Test("An owner is the newest process that holds the socket, and is looked up once")
     func ownerLookup() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.setRows(Sample.row(port: 3000, inode: 99))
         try tree.addProcess(10, holding: 99)
         try tree.addProcess(20, holding: 99)
@@ -49,6 +50,7 @@ import Testing
     @Test("A socket whose owner cannot be found is looked up three times, then only when verifying")
     func unknownOwner() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.setRows(Sample.row(port: 3000, inode: 99))
         let scanner = PortScanner(procfs: tree.procfs)
         for _ in 0..<OwnerRegistry.attemptLimit {
@@ -62,6 +64,7 @@ import Testing
     @Test("Tables that cannot be read or are garbled are gaps, not empty")
     func gaps() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         let scanner = PortScanner(procfs: tree.procfs)
         try tree.files.write("nonsense\n", to: "self/net/tcp6")
         try tree.setRows("x\n" + Sample.row(port: 3000, inode: 99))
@@ -81,6 +84,7 @@ import Testing
     @Test("A garbled table in one namespace hurts neither its other table nor other namespaces")
     func garbledNamespace() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.setRows(Sample.row(port: 3000, inode: 99))
         try tree.addProcess(10, holding: 98, namespace: 8, rows: "x\n" + Sample.row(port: 4000, inode: 98))
         try tree.files.write("\u{0}\u{0}", to: "10/net/tcp6")
@@ -97,6 +101,7 @@ import Testing
     @Test("Of a namespace whose first process vanishes while it is looked at, another is asked")
     func vanishingProcess() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         // As a zombie looks: listed, without its network.
         try tree.files.link("10/ns/net", to: "net:[8]")
         try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
@@ -111,6 +116,7 @@ import Testing
     @Test("The entrance stays the same while its process is there, and changes when it is not")
     func stickyEntrance() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
         let scanner = PortScanner(procfs: tree.procfs)
         let twenty = NamespaceEntrance.process(pid: 20, startTime: 100)
@@ -127,6 +133,7 @@ import Testing
     @Test("A namespace in which nothing of before lives is another one with the same number")
     func renewedNamespace() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.addProcess(20, holding: 98, namespace: 8, rows: Sample.row(port: 4000, inode: 98))
         let scanner = PortScanner(procfs: tree.procfs)
         #expect(await scanner.scan().renewedNamespaces == [])
@@ -140,6 +147,7 @@ import Testing
     func census() async throws {
         let start = SuspendingClock().now
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.addProcess(20, holding: 98, namespace: 7, rows: "")
         let scanner = PortScanner(procfs: tree.procfs)
         _ = await scanner.scan(at: start)
@@ -153,6 +161,7 @@ import Testing
     @Test("Beyond 256 namespaces the rest is counted, keeps its ports, and those with listeners stay watched")
     func manyNamespaces() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.addProcess(20, holding: 98, namespace: 1000, rows: Sample.row(port: 4000, inode: 98))
         let scanner = PortScanner(procfs: tree.procfs)
         _ = await scanner.scan()
@@ -173,6 +182,7 @@ import Testing
             (40, 41, true), (40, 40, false), (1, 41, false), (42, 41, false), (43, 41, false),
         ] {
             let tree = try FakeProc()
+            defer { withExtendedLifetime(tree) {} }
             // A supervisor, systemd, and a parent of another session.
             try tree.addProcess(40, holding: 1, session: Int32(session))
             try tree.addProcess(42, holding: 2, session: Int32(session), name: "systemd")
@@ -194,6 +204,7 @@ import Testing
     @Test("A quick scan trusts the count of sockets in other namespaces; a table without any is not read")
     func socketCounts() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         func counts(_ ipv4: Int, _ ipv6: Int) throws {
             try tree.files.write("sockets: used 9\nTCP: inuse \(ipv4) orphan 0\n", to: "20/net/sockstat")
             try tree.files.write("TCP6: inuse \(ipv6)\n", to: "20/net/sockstat6")
@@ -222,6 +233,7 @@ import Testing
     @Test("An owner who is not found is looked for less and less often by verifying scans")
     func rareAttempts() async throws {
         let tree = try FakeProc()
+        defer { withExtendedLifetime(tree) {} }
         try tree.setRows(Sample.row(port: 3000, inode: 99))
         let scanner = PortScanner(procfs: tree.procfs)
         for _ in 0..<OwnerRegistry.attemptLimit { _ = await scanner.scan() }
