@@ -65,7 +65,7 @@ def put_caddys_authority(samd: Samd) -> None:
     """Asks Caddy for its root certificate, as an operator would to trust it."""
     ask = ["curl", "--fail", "--silent", "--unix-socket", "/run/caddy/admin.sock", "--header", "Host;"]
     authority = samd.machine.wait_for(
-        lambda: samd.machine.output([*ask, "http://localhost/pki/ca/local/certificates"], check=False),
+        lambda: samd.machine.output([*ask, "http://localhost/pki/ca/samd/certificates"], check=False),
         "Caddy has an authority",
     )
     samd.machine.put_file(ROOT, authority)

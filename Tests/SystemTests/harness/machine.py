@@ -325,6 +325,9 @@ class Machine:
             return 0
         for running in self._started:
             running.stop(signal.SIGKILL)
+        if self._with_containers and self._nspawn.poll() is None and self._init_pid:
+            # They have no cgroup of their own, so systemd would wait 90 s for a pid 1 that ignores SIGTERM.
+            self.run(["podman", "rm", "--all", "--force", "--time=0"], check=False)
         if self._nspawn.poll() is None and self._init_pid:
             os.kill(self._init_pid, _POWER_OFF)
         try:
