@@ -34,6 +34,7 @@ place 644 systemd/samd.service usr/lib/systemd/system/samd.service
 place 644 systemd/samd.socket usr/lib/systemd/system/samd.socket
 place 644 systemd/caddy.service.d/50-samd.conf usr/lib/systemd/system/caddy.service.d/50-samd.conf
 place 755 systemd/caddy-config usr/lib/samd/caddy-config
+place 644 systemd/sysctl.d/50-samd.conf usr/lib/sysctl.d/50-samd.conf
 place 644 systemd/sysusers.d/samd.conf usr/lib/sysusers.d/samd.conf
 place 644 systemd/tmpfiles.d/samd.conf usr/lib/tmpfiles.d/samd.conf
 place 644 systemd/samd.catalog usr/lib/systemd/catalog/samd.catalog

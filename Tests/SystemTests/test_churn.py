@@ -18,25 +18,46 @@ from harness.polling import NotYet
 from harness.samd import SOCKET, Samd, host_of
 
 FIRST_PORT = 10000
+LONG = [pytest.mark.full, pytest.mark.timeout(300)]
 # Routes equal the truth this long after the last change.
 EQUAL_WITHIN_SECONDS = 35.0
 LINGER_SECONDS = 3.0
 # Between what the churner writes down and what the daemon sees.
 CLOCK_SLACK_SECONDS = 0.1
 
-# Opens and closes ports at random and prints, as JSON, the times of each port's every opening and closing. A tenth of the
-# ports is opened at the start and stays.
+# Starts and ends servers at random, each a process or each a socket of this one, and prints, as JSON, the times at which
+# each port was opened and closed. A tenth of the ports is opened at the start and stays. It leads a session, as a person's
+# shell does; of other parents the watcher expects that they start a server again.
 _CHURNER = """
-import json, random, signal, socket, sys, time
-first, count, seconds, seed = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+import json, os, random, signal, socket, sys, time
+first, count, seconds, seed, kind = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+if os.fork() > 0:
+    os.wait()
+    sys.exit()
+os.setsid()
 chance = random.Random(seed)
-listeners, history = {}, {}
+servers, history = {}, {}
+def listen(port):
+    listener = socket.create_server(("127.0.0.1", port))
+    if kind == "sockets":
+        return listener
+    server = os.fork()
+    if server == 0:
+        while True:
+            signal.pause()
+    listener.close()
+    return server
 def toggle(port):
-    if port in listeners:
+    if port in servers:
         history[port].append(("closed", time.time()))
-        listeners.pop(port).close()
+        server = servers.pop(port)
+        if kind == "sockets":
+            server.close()
+        else:
+            os.kill(server, signal.SIGKILL)
+            os.waitpid(server, 0)
     else:
-        listeners[port] = socket.create_server(("127.0.0.1", port))
+        servers[port] = listen(port)
         history.setdefault(port, []).append(("opened", time.time()))
 kept = range(first, first + count // 10)
 for port in kept:
@@ -46,7 +67,7 @@ while time.monotonic() < end:
     for _ in range(chance.choice([1, 1, 1, 2, 5])):
         toggle(chance.randrange(kept.stop, first + count))
     time.sleep(chance.uniform(0, 0.08))
-print(json.dumps({"kept": list(kept), "open": sorted(listeners), "history": history}), flush=True)
+print(json.dumps({"kept": list(kept), "open": sorted(servers), "history": history}), flush=True)
 signal.pause()
 """
 
@@ -61,16 +82,22 @@ def samd(deb: Path) -> Iterator[Samd]:
 
 
 @pytest.mark.parametrize(
-    ("count", "seconds"),
-    [(60, 15), pytest.param(200, 120, marks=[pytest.mark.full, pytest.mark.timeout(300)])],
+    ("count", "seconds", "kind"),
+    [
+        (60, 15, "processes"),
+        pytest.param(200, 120, "processes", marks=LONG),
+        pytest.param(200, 120, "sockets", marks=LONG),
+    ],
 )
-def test_routes_equal_the_ports_after_random_churn(samd: Samd, count: int, seconds: int) -> None:
+def test_routes_equal_the_ports_after_random_churn(samd: Samd, count: int, seconds: int, kind: str) -> None:
     machine = samd.machine
     machine.put_file("/opt/churner.py", _CHURNER)
     follow = ["curl", "--silent", "--no-buffer", "--unix-socket", SOCKET, "http://localhost/v1/events"]
     follower = machine.start(["sh", "-c", 'exec "$@" > /run/events', "sh", *follow])
     machine.wait_for(lambda: machine.read_file("/run/events"), "the events are followed")
-    churner = machine.start(f"exec python3 /opt/churner.py {FIRST_PORT} {count} {seconds} 7", user="dev")
+    churner = machine.start(
+        f"exec python3 /opt/churner.py {FIRST_PORT} {count} {seconds} 7 {kind}", user="dev"
+    )
     truth = json.loads(churner.read_line())
     machine.wait_for(
         lambda: equal(published(samd), set(truth["open"])), "samd lists the truth", EQUAL_WITHIN_SECONDS
@@ -87,8 +114,7 @@ def test_routes_equal_the_ports_after_random_churn(samd: Samd, count: int, secon
         if was_open_throughout(truth["history"][str(port)], when - LINGER_SECONDS, when)
     ]
     assert wrong == [], "withdrawn though it stayed open"
-    for port in list(truth["open"]):
-        samd.wait_gone(port)
+    machine.wait_for(lambda: equal(published(samd), set()), "all are gone", EQUAL_WITHIN_SECONDS)
 
 
 def equal(found: set[int], truth: set[int]) -> bool:

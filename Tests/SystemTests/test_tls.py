@@ -134,7 +134,7 @@ def test_a_certificate_that_caddy_cannot_use_leaves_the_old_one(samd: Samd) -> N
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[caddy]\nlisten = ["0.0.0.0:8080"]\n', (":2: caddy.listen:", "caddy.tls")),
+        ('[caddy]\nlisten = ["0.0.0.0:8080"]\n', (":2: caddy.listen:", "tls = ")),
         ('[caddy]\ntls = "files"\n', (":2: caddy.",)),
         ('[caddy]\n\ntls = "automatic"\n', (":3: caddy.tls:", "internal")),
     ],

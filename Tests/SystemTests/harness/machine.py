@@ -82,17 +82,19 @@ class RunningCommand:
         assert self._nsenter.stdout is not None
         return self._nsenter.stdout.readline().rstrip("\n")
 
+    def send_signal(self, which: signal.Signals) -> bool:
+        """Sends a signal to the command and what it started; false when nothing of it runs."""
+        descendants = _descendants(self._nsenter.pid)
+        for pid in descendants:
+            with suppress(ProcessLookupError):
+                os.kill(pid, which)
+        return bool(descendants)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> str:
         """Ends the command, if it has not ended, and returns the rest of its output."""
         # nsenter passes no signal on, and it must be the one to reap its child: a zombie whose parent is
         # elsewhere keeps the machine's pid namespace, and so its shutdown, waiting.
-        while self._nsenter.poll() is None:
-            descendants = _descendants(self._nsenter.pid)
-            for pid in descendants:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, how)
-            if descendants:
-                break
+        while self._nsenter.poll() is None and not self.send_signal(how):
             time.sleep(polling.INTERVAL_SECONDS)
         # Not communicate(): with a timeout it reads the descriptor and loses what read_line() left in the buffer.
         assert self._nsenter.stdout is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import time
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ from harness.machine import Machine, RunningCommand
 from harness.samd import WEB_USER, Samd, host_of
 
 # Answers requests, sends events and echoes what comes through an upgrade. SIGUSR1: listens no more, keeps its connections.
+# SIGUSR2: ends, but a child that does nothing keeps the connections open.
 SERVER = """
-import asyncio, signal, sys
+import asyncio, os, signal, sys
 async def serve(reader, writer):
     try:
         while head := await reader.readuntil(b"\\r\\n\\r\\n"):
@@ -38,7 +39,14 @@ async def serve(reader, writer):
         writer.close()
 async def main(address, port):
     server = await asyncio.start_server(serve, address, int(port), backlog=512)
+    def leave():
+        server.close()
+        if os.fork() > 0:
+            os._exit(0)
+        while True:
+            signal.pause()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, server.close)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, leave)
     await asyncio.Event().wait()
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -55,13 +63,23 @@ upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 
            "Sec-WebSocket-Key: " + base64.b64encode(bytes(16)).decode()]
 open_streams = {"websocket": 0, "events": 0}
 messages = {"websocket": 0, "events": 0}
-failures, requests, pending = {}, 0, set()
+failures, requests, repeated, pending = {}, 0, 0, set()
 slowest = 0.0
 
+class Unanswered(Exception):
+    pass
+
 async def ask(path, more):
-    reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
-    writer.write("\\r\\n".join([f"GET {path} HTTP/1.1", *headers, *more, "", ""]).encode())
-    head = (await reader.readuntil(b"\\r\\n\\r\\n")).decode()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
+        writer.write("\\r\\n".join([f"GET {path} HTTP/1.1", *headers, *more, "", ""]).encode())
+        head = (await reader.readuntil(b"\\r\\n\\r\\n")).decode()
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        raise Unanswered("closed")
+    except ConnectionResetError:
+        raise Unanswered("reset")
     return int(head.split()[1]), reader, writer
 
 async def websocket(ready):
@@ -97,12 +115,17 @@ def ended(kind):
     print("ended", kind, flush=True)
 
 async def request():
-    global requests, slowest
+    global requests, repeated, slowest
     requests += 1
     begin = time.monotonic()
     try:
         async with asyncio.timeout(10):
-            status, reader, writer = await ask("/", ["Connection: close"])
+            try:
+                status, reader, writer = await ask("/", ["Connection: close"])
+            except Unanswered:
+                # What clients do with an idempotent request whose connection ends without an answer, once (RFC 9110, 9.2.2).
+                repeated += 1
+                status, reader, writer = await ask("/", ["Connection: close"])
             await reader.read()
             writer.close()
         outcome = status
@@ -143,7 +166,8 @@ async def main():
     else:
         await stop.wait()
         seconds = time.monotonic() - begin
-    print(json.dumps({"open": open_streams, "messages": messages, "requests": requests, "failures": failures,
+    print(json.dumps({"open": open_streams, "messages": messages, "requests": requests, "repeated": repeated,
+                      "failures": failures,
                       "seconds": seconds, "slowest": slowest}), flush=True)
     for stream in streams:
         stream.cancel()
@@ -161,6 +185,8 @@ class Outcome:
     open: dict[str, int] = field(default_factory=dict)
     messages: dict[str, int] = field(default_factory=dict)
     requests: int = 0
+    # Of them, those that got no answer the first time and were sent once more.
+    repeated: int = 0
     failures: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     slowest: float = 0.0
@@ -211,14 +237,18 @@ class Load:
         if kind is None:
             self.outcome = Outcome(**json.loads(rest.splitlines()[-1]))
 
-    def wait_all_ended(self) -> float:
-        """Waits until every stream has ended; returns how many seconds that took."""
+    def wait_all_ended(self, timeout: float) -> None:
+        """Waits until every stream has ended; after `timeout` seconds the failure's text tells which have not."""
         assert self._client is not None
-        begin = time.monotonic()
-        for _ in range(self._streams):
-            line = self._client.read_line()
-            assert line.startswith("ended "), line
-        return time.monotonic() - begin
+        # Told to end, the client prints what became of its streams, which is no line that is waited for.
+        alarm = threading.Timer(timeout, self._client.send_signal, [signal.SIGTERM])
+        alarm.start()
+        try:
+            for _ in range(self._streams):
+                line = self._client.read_line()
+                assert line.startswith("ended "), f"not all ended within {timeout:g} s: {line}"
+        finally:
+            alarm.cancel()
 
     def assert_undisturbed(self) -> None:
         """Asserts that no stream ended and no request failed."""
