@@ -17,6 +17,7 @@ enum Promise {
     }
 }
 
+/// The entry point that libFuzzer calls.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzOneInput(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     Promise.check(UnsafeRawBufferPointer(start: data, count: count))

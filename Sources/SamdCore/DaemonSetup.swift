@@ -105,7 +105,8 @@ package struct DaemonSetup: Sendable {
 
     func state(
         traffic: PortTraffic, submit: @escaping @Sendable (CaddyDocument) -> Void, relays: NamespaceRelays,
-        ender: ConnectionEnder, extras: @escaping @Sendable () -> CaddyExtras, onStatusLine: @escaping @Sendable (String) -> Void
+        ender: ConnectionEnder, extras: @escaping @Sendable () -> CaddyExtras,
+        onStatusLine: @escaping @Sendable (String) -> Void
     ) -> DaemonState {
         let (file, log) = (sightingsFile, log)
         // Flushing to disk may take seconds; no route waits for it.
@@ -133,7 +134,8 @@ package struct DaemonSetup: Sendable {
             caddyExtras: extras, showStatusLine: onStatusLine)
         return DaemonState(
             configuration: configuration, credentials: initialCredentials, certificate: initialCertificate,
-            overrides: initialOverrides, hostName: facts.hostName, ephemeral: EphemeralPorts.range(), log: log, users: users,
+            overrides: initialOverrides, hostName: facts.hostName, ephemeral: EphemeralPorts.range(),
+            log: log, users: users,
             sightings: sightings, traffic: traffic, effects: effects)
     }
 

@@ -43,7 +43,8 @@ package actor DaemonState {
     /// Creates the state of a daemon that has seen nothing yet.
     package init(
         configuration: Configuration, credentials: WebCredentials, certificate: CertificatePair? = nil,
-        overrides: PortOverrides = PortOverrides(), hostName: String, ephemeral: ClosedRange<UInt16>, log: EventLog, users: any UserDatabase,
+        overrides: PortOverrides = PortOverrides(), hostName: String, ephemeral: ClosedRange<UInt16>,
+        log: EventLog, users: any UserDatabase,
         sightings: PortSightings, traffic: PortTraffic = PortTraffic(), effects: DaemonEffects
     ) {
         self.configuration = configuration
@@ -344,7 +345,10 @@ package actor DaemonState {
             log.record(
                 .caddyRefused, level: .warning,
                 "Caddy does not take the certificate and serves the one before: \(problem)",
-                ["reason": problem, "hint": "mend caddy.certificate and caddy.key, then: systemctl reload samd"])
+                [
+                    "reason": problem,
+                    "hint": "mend caddy.certificate and caddy.key, then: systemctl reload samd",
+                ])
         }
         lastExtras = extras
     }

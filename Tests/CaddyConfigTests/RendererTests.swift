@@ -36,7 +36,8 @@ struct RendererTests {
             trustedProxies: trustedProxies)
     }
 
-    private static let files = CaddyTLS.certificate(CertificatePair(certificate: "-----BEGIN CERTIFICATE…", key: "-----BEGIN PRIVATE KEY…"))
+    private static let files = CaddyTLS.certificate(
+        CertificatePair(certificate: "-----BEGIN CERTIFICATE…", key: "-----BEGIN PRIVATE KEY…"))
 
     /// One file of `Goldens/` each.
     static let cases = [

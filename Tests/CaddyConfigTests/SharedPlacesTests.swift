@@ -8,7 +8,8 @@ struct SharedPlacesTests {
         tls: .internal(subjects: ["*.a.test"]), accessLog: "/run/x.sock", features: CaddyFeatures())
     private static let none = SharedPieces(tls: .off, accessLog: nil, features: CaddyFeatures())
     private static let files = SharedPieces(
-        tls: .certificate(CertificatePair(certificate: "c", key: "k")), accessLog: nil, features: CaddyFeatures())
+        tls: .certificate(CertificatePair(certificate: "c", key: "k")), accessLog: nil,
+        features: CaddyFeatures())
 
     /// Others' values, one for each place.
     private static let theirs: [(SharedPlace, JSONValue)] = [

@@ -36,7 +36,8 @@ struct CarryingTests {
         defer { namespace.remove() }
         let server = try await InnerServer(in: namespace, on: "::", handler: InnerServer.echo)
         defer { server.stop() }
-        try run("ip", "netns", "exec", namespace.name, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
+        try run(
+            "ip", "netns", "exec", namespace.name, "sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1")
         let relays = try Relays()
         let path = try relays.relay(to: server.port, in: namespace, address: "::1")
         try await onThread {

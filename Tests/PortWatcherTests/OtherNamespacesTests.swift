@@ -90,8 +90,16 @@ struct OtherNamespacesTests {
         try folder.write("", to: "a \\b")
         let mounted = try MountedNamespaceWithListener(at: path)
         defer { mounted.end() }
+        // A table is no snapshot: while others open and close sockets a row can be missed, as the service's second look knows.
+        var looks: [PortScan] = []
+        while looks.count < 3,
+            looks.last?.observations.contains(where: { $0.listener.inode == mounted.inode }) != true
+        {
+            looks.append(await scanner.scan())
+        }
         let seen = try #require(
-            await scanner.scan().observations.first { $0.listener.inode == mounted.inode })
+            looks.last?.observations.first { $0.listener.inode == mounted.inode },
+            "gaps \(looks.map(\.gaps)), unread \(looks.map(\.unreadNamespaces))")
         #expect(seen.entrance == .mount(path: path))
         #expect(seen.listener.port == mounted.port)
         #expect(seen.namespace != own)

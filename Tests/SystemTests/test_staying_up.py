@@ -33,7 +33,7 @@ def trace_instances(samd: Samd) -> list[str]:
 def assert_one_daemon_and_nothing_left_over(samd: Samd) -> None:
     assert samd.machine.output(["pgrep", "--exact", "samd"]).split() == [str(samd.main_pid)]
     assert trace_instances(samd) == [samd.machine.trace_instance]
-    assert sorted(samd.machine.output(["ls", "/run/samd"]).split()) == ["samd.lock", "samd.sock"]
+    assert sorted(samd.machine.output(["ls", "/run/samd"]).split()) == ["access.sock", "samd.lock", "samd.sock"]
     assert ".tmp" not in samd.machine.output(["ls", "/var/lib/samd"])
 
 

@@ -14,7 +14,9 @@ from harness.machine import Machine
 from harness.samd import Samd
 from harness.streams import SERVER, Load, server_command
 
-CHANGES = 100
+# Some come together at a write of Caddy's configuration; at least a hundred writes are wanted.
+CHANGES = 120
+WRITES = 100
 WEBSOCKETS = 50
 RATE = 200
 # How soon streams end after the change that ends them.
@@ -82,7 +84,7 @@ def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
     samd.machine.put_file("/opt/flapper.py", _FLAPPER)
     before, since = changes_of_caddy(samd), samd.events()[-1]["id"]
     with Load(samd, 3000, websockets=WEBSOCKETS, events=1, rate=RATE) as load:
-        flapper = samd.machine.start(f"exec python3 /opt/flapper.py 10000 {CHANGES // 2} 0.1", user="dev")
+        flapper = samd.machine.start(f"exec python3 /opt/flapper.py 10000 {CHANGES // 2} 0.13", user="dev")
         assert flapper.read_line() == "done"
         samd.wait_gone(10000 + CHANGES // 2 - 1)
         flapper.stop()
@@ -92,7 +94,7 @@ def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
     print(load.outcome)
     happened = [event["type"] for event in samd.events(since)]
     assert happened.count("port.published") == happened.count("port.withdrawn") == CHANGES // 2
-    assert changes_of_caddy(samd) - before >= CHANGES * 0.9, "they came one by one"
+    assert changes_of_caddy(samd) - before >= WRITES, "they came one by one"
     assert load.outcome.requests >= 0.9 * RATE * load.outcome.seconds
     assert load.outcome.messages["websocket"] > WEBSOCKETS * load.outcome.seconds * 5
 

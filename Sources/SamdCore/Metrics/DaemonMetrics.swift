@@ -88,6 +88,7 @@ package struct DaemonMetrics: Sendable {
                 [
                     .init(Double(accessLog.lines), ["result": "counted"]),
                     .init(Double(accessLog.malformed), ["result": "malformed"]),
+                    .init(Double(accessLog.dropped), ["result": "dropped"]),
                 ]),
         ]
     }
