@@ -122,7 +122,6 @@ struct AccessLogServiceTests {
             ninth.waitForEnd()
             close(ninth.socket)
             #expect(running.service.statistics().refused == 3)
-            close(connections[0].socket)
         }
     }
 

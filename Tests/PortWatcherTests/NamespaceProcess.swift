@@ -8,6 +8,7 @@ final class NamespaceProcess {
     private let pid: pid_t
     private let input: Int32
     private let results: Int32
+    private var isEnded = false
 
     /// Listens on 0.0.0.0 and says on which port.
     static let listener = """
@@ -52,7 +53,9 @@ final class NamespaceProcess {
 
     /// Kills the program and waits until the last process of it has gone.
     func end() {
-        guard close(input) == 0 else { return }
+        guard !isEnded else { return }
+        isEnded = true
+        close(input)
         kill(pid, SIGKILL)
         waitpid(pid, nil, 0)
         while readLine() != nil {}

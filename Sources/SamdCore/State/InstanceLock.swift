@@ -12,8 +12,8 @@ package final class InstanceLock: Sendable {
         descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw .unusable(FileError("open", path)) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            // The descriptor is closed by deinit, which runs for a throwing initialiser once all properties are set.
             let code = errno
-            defer { close(descriptor) }
             guard code == EWOULDBLOCK else { throw .unusable(FileError("flock", path, code: code)) }
             let holder = (try? BoundedFile.read(path, limit: 64)).map { String(decoding: $0, as: UTF8.self) }
             throw .held(path: path, pid: holder.flatMap { Int32($0.filter(\.isNumber)) })
@@ -23,7 +23,7 @@ package final class InstanceLock: Sendable {
         _ = pid.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, $0.count, 0) }
     }
 
-    deinit { close(descriptor) }
+    deinit { if descriptor >= 0 { close(descriptor) } }
 }
 
 /// Why the lock was not taken.
