@@ -22,6 +22,8 @@ package final class NamespaceRelays: SupervisedService {
         var relays: [String: Relay] = [:]
         var isFolderReady = false
         var isStopped = false
+        /// What relays did that are gone.
+        var past = RelayStatistics()
         /// The first target that failed in the last `set`, by name; those that vanished aside.
         var failure: RelayError?
     }
@@ -63,8 +65,9 @@ package final class NamespaceRelays: SupervisedService {
     /// Makes the set of relays exactly this, also before and without `run()`. Blocks for about a millisecond; for 2 s
     /// when entering a namespace hangs.
     ///
-    /// A relay whose target is equal stays with its connections. New ones listen when it returns. Those that are
-    /// gone, and those whose target changed, listen no more, and their connections are ended.
+    /// A relay whose target leads to the same place stays with its connections, whatever way in it names by now: the
+    /// namespace was entered long ago. New ones listen when it returns. Those that are gone, and those whose target
+    /// leads elsewhere, listen no more, and their connections are ended.
     ///
     /// - Parameter targets: of two with the same name the first counts.
     /// - Returns: by name the path of the socket, or why there is none. What failed is tried again by the next call.
@@ -75,8 +78,9 @@ package final class NamespaceRelays: SupervisedService {
             if state.isStopped {
                 return wanted.mapValues { .failure(RelayError("relay", $0.name, .stopped)) }
             }
-            for (name, relay) in state.relays where wanted[name] != relay.target {
+            for (name, relay) in state.relays where wanted[name]?.isSamePlace(as: relay.target) != true {
                 state.relays[name] = nil
+                if let loop = state.loop { state.past.add(loop.statistics(of: relay)) }
                 Self.remove(relay, state.loop)
             }
             var results = state.relays.mapValues { Result<String, RelayError>.success($0.path) }
@@ -107,6 +111,17 @@ package final class NamespaceRelays: SupervisedService {
         state.withLock { state in
             guard let loop = state.loop else { return [:] }
             return state.relays.mapValues { loop.statistics(of: $0) }
+        }
+    }
+
+    /// What all relays did together since the start, those that are gone included.
+    package func total() -> RelayStatistics {
+        state.withLock { state in
+            var total = state.past
+            if let loop = state.loop {
+                for relay in state.relays.values { total.add(loop.statistics(of: relay)) }
+            }
+            return total
         }
     }
 

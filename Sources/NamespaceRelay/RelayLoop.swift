@@ -18,6 +18,8 @@ final class RelayLoop: @unchecked Sendable {
     /// Bounds for how long the lock is held: at most twice as many turns as events, 64 MB, about 30 ms.
     private static let eventsPerRound = 64
     private static let acceptsPerRound = 64
+    /// Beside others a relay may have this part of all connections at most.
+    private static let shares = 2
 
     private let maximumConnections: Int
     private let mayConnect: @Sendable (UInt32) -> Bool
@@ -311,7 +313,11 @@ final class RelayLoop: @unchecked Sendable {
     }
 
     private func admit(_ socket: Int32, to relay: Relay) {
-        guard !isStopping, relays[relay.token] === relay, connections.count < maximumConnections else {
+        // One port that somebody fills up must leave room for the others.
+        let share = max(1, maximumConnections / Self.shares)
+        guard !isStopping, relays[relay.token] === relay, connections.count < maximumConnections,
+            relays.count == 1 || relay.statistics.openConnections < share
+        else {
             return refuse(socket, relay)
         }
         let connection = connections.insert { RelayConnection(relay: relay, token: $0, outer: socket) }

@@ -27,6 +27,13 @@ package struct RelayTarget: Hashable, Sendable {
     }
 }
 
+extension RelayTarget {
+    /// Whether both lead to the same listener; the ways into its namespace may differ.
+    func isSamePlace(as other: RelayTarget) -> Bool {
+        (name, namespace, address, port) == (other.name, other.namespace, other.address, other.port)
+    }
+}
+
 /// What one relay did since it listens.
 package struct RelayStatistics: Sendable, Equatable {
     /// Connections that are open now, also those still being connected.
@@ -42,4 +49,12 @@ package struct RelayStatistics: Sendable, Equatable {
 
     /// Nothing done yet.
     package init() {}
+
+    /// Adds another relay's counts; of its open connections none, they end with it or are counted with it.
+    mutating func add(_ other: RelayStatistics) {
+        connections &+= other.connections
+        refused &+= other.refused
+        bytesIn &+= other.bytesIn
+        bytesOut &+= other.bytesOut
+    }
 }

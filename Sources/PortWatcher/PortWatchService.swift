@@ -93,12 +93,18 @@ package struct PortWatchService: SupervisedService {
         /// When to look again whose the listeners are, after some came or went.
         var ownersCheck: SuspendingClock.Instant?
 
+        var wholeAt: SuspendingClock.Instant
+
+        /// Quick looks may miss an exchange of two sockets; not for longer than this.
+        func isWholeDue(at now: SuspendingClock.Instant) -> Bool { wholeAt.duration(to: now) >= .seconds(1) }
+
         var nextLook: SuspendingClock.Instant { min(schedule.nextScan, ownersCheck ?? schedule.nextScan) }
 
         init(settings: PortWatchSettings, now: SuspendingClock.Instant) {
             changes = PortChanges(settings: settings)
             schedule = ScanSchedule(settings: settings, at: now)
             verifiedAt = now
+            wholeAt = now
         }
     }
 
@@ -110,7 +116,10 @@ package struct PortWatchService: SupervisedService {
         let isVerifying = isCheckDue || loop.verifiedAt.duration(to: start) >= settings.reconcileInterval
         if isVerifying { (loop.verifiedAt, loop.ownersCheck) = (start, nil) }
         let depth: ScanDepth =
-            isVerifying ? .verifying : loop.schedule.isConfirmation(at: start) ? .whole : .quick
+            isVerifying
+            ? .verifying
+            : loop.schedule.isConfirmation(at: start) || loop.isWholeDue(at: start) ? .whole : .quick
+        if depth != .quick { loop.wholeAt = start }
         let scan = await scanner.scan(at: start, depth: depth)
         let end = now()
         counters.value.withLock { statistics in

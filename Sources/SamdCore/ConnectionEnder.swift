@@ -38,7 +38,16 @@ struct ConnectionEnder: Sendable {
     private func end(_ route: Route) {
         let facts = ["port": String(route.name.prefix { $0 != "-" }), "name": route.name]
         do throws(SocketDiagnosticsError) {
-            let count = try connections(of: route)
+            guard let count = try connections(of: route) else {
+                log.record(
+                    .connectionsNotEnded, level: .warning,
+                    "open connections of port \(route.name) could not be looked for: Caddy's process is not known",
+                    facts.merging([
+                        "reason": "Caddy's process is not known",
+                        "hint": "give Caddy an admin endpoint on a unix socket (caddy.admin)",
+                    ]) { old, _ in old })
+                return
+            }
             guard count > 0 else { return }
             log.record(
                 .connectionsEnded,
@@ -52,9 +61,12 @@ struct ConnectionEnder: Sendable {
         }
     }
 
-    private func connections(of route: Route) throws(SocketDiagnosticsError) -> Int {
+    /// How many were ended; nil when that could not be tried.
+    private func connections(of route: Route) throws(SocketDiagnosticsError) -> Int? {
         if let relay = route.relayName { return relays.endConnections(of: relay) }
-        guard let upstream = route.upstreamAddress, let process = caddy.process() else { return 0 }
+        guard let upstream = route.upstreamAddress else { return 0 }
+        // A pid of 0 is one in a pid namespace that is not visible from here.
+        guard let process = caddy.process(), process.pid > 0 else { return nil }
         return try diagnostics.endConnections(
             to: upstream.address, port: upstream.port, heldBy: process.pid)
     }

@@ -49,8 +49,12 @@ package struct Daemon: Sendable {
                 monitor: monitors.accessLog, listener: listener, mayConnect: { identity.mayConnect($0) },
                 onEntries: { traffic.add($0) })
         }
+        let relayed = AsyncStream.makeStream(
+            of: (requests: [RelayRequest], failures: [String: Refusal]).self,
+            bufferingPolicy: .bufferingNewest(16))
         let state = setup.state(
             traffic: traffic, submit: { caddy.submit($0) }, relays: relays,
+            onRelays: { relayed.continuation.yield((requests: $0, failures: $1)) },
             ender: ConnectionEnder(caddy: identity, relays: relays, log: log),
             extras: { caddy.extras() },
             onStatusLine: { line in if readiness.isOpen { notifier.status(line) } })
@@ -67,6 +71,7 @@ package struct Daemon: Sendable {
                 ports: await state.portList(), services: monitors.all.map { $0.snapshot() },
                 watch: ports.statistics(), traffic: traffic.snapshot(), trafficElsewhere: traffic.elsewhere,
                 accessLog: accessLog?.statistics() ?? AccessLogStatistics(), relays: relays.statistics(),
+                relayTotal: relays.total(),
                 events: log.counts()
             ).families
         }
@@ -91,6 +96,11 @@ package struct Daemon: Sendable {
                 for await outcome in outcomes.stream {
                     await state.caddyReported(outcome)
                     readiness.attempted()
+                }
+            }
+            group.addTask {
+                for await result in relayed.stream {
+                    await state.relaysReported(result.requests, failures: result.failures)
                 }
             }
             group.addTask {
@@ -133,9 +143,7 @@ package struct Daemon: Sendable {
                 setup.notifier.reloading()
                 if let new = setup.reload(over: configuration) {
                     do {
-                        await state.reconfigure(
-                            new, credentials: try setup.credentials(user: new.routes.user),
-                            certificate: try CertificateFiles.load(new))
+                        try await state.reconfigure(new, certificate: try CertificateFiles.load(new))
                         configuration = new
                     } catch {
                         setup.log.record(

@@ -4,12 +4,16 @@ package import CaddyConfig
 package struct DaemonEffects: Sendable {
     /// Brings a document to Caddy, sometime soon; the newest wins.
     package var submit: @Sendable (CaddyDocument) -> Void
-    /// Makes the relays exactly these; by name, why one cannot be had.
-    package var setRelays: @Sendable ([RelayRequest]) -> [String: Refusal]
+    /// Makes the relays exactly these, in the background; `DaemonState.relaysReported` is told the result.
+    package var setRelays: @Sendable ([RelayRequest]) -> Void
     /// Ends open connections, in the background.
     package var endConnections: @Sendable ([Revocation]) -> Void
     /// Writes the overrides to disk before it returns.
     package var saveOverrides: @Sendable ([PortOverrides.Entry]) throws -> Void
+    /// Writes the overrides to disk in the background, behind what was saved before.
+    package var saveOverridesSoon: @Sendable ([PortOverrides.Entry]) -> Void
+    /// The saved web password under a user's name, or a new one.
+    package var loadCredentials: @Sendable (String) throws -> WebCredentials
     /// Makes and saves a new web password for a user.
     package var renewPassword: @Sendable (String) throws -> WebCredentials
     /// What Caddy did not take with the routes.
@@ -19,9 +23,11 @@ package struct DaemonEffects: Sendable {
 
     package init(
         submit: @escaping @Sendable (CaddyDocument) -> Void,
-        setRelays: @escaping @Sendable ([RelayRequest]) -> [String: Refusal] = { _ in [:] },
+        setRelays: @escaping @Sendable ([RelayRequest]) -> Void = { _ in },
         endConnections: @escaping @Sendable ([Revocation]) -> Void = { _ in },
         saveOverrides: @escaping @Sendable ([PortOverrides.Entry]) throws -> Void = { _ in },
+        saveOverridesSoon: @escaping @Sendable ([PortOverrides.Entry]) -> Void = { _ in },
+        loadCredentials: @escaping @Sendable (String) throws -> WebCredentials,
         renewPassword: @escaping @Sendable (String) throws -> WebCredentials,
         caddyExtras: @escaping @Sendable () -> CaddyExtras = { CaddyExtras() },
         showStatusLine: @escaping @Sendable (String) -> Void = { _ in }
@@ -30,6 +36,8 @@ package struct DaemonEffects: Sendable {
         self.setRelays = setRelays
         self.endConnections = endConnections
         self.saveOverrides = saveOverrides
+        self.saveOverridesSoon = saveOverridesSoon
+        self.loadCredentials = loadCredentials
         self.renewPassword = renewPassword
         self.caddyExtras = caddyExtras
         self.showStatusLine = showStatusLine

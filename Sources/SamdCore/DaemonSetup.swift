@@ -105,7 +105,8 @@ package struct DaemonSetup: Sendable {
 
     func state(
         traffic: PortTraffic, submit: @escaping @Sendable (CaddyDocument) -> Void, relays: NamespaceRelays,
-        ender: ConnectionEnder, extras: @escaping @Sendable () -> CaddyExtras,
+        onRelays: @escaping @Sendable ([RelayRequest], [String: Refusal]) -> Void, ender: ConnectionEnder,
+        extras: @escaping @Sendable () -> CaddyExtras,
         onStatusLine: @escaping @Sendable (String) -> Void
     ) -> DaemonState {
         let (file, log) = (sightingsFile, log)
@@ -123,9 +124,25 @@ package struct DaemonSetup: Sendable {
                     }
                 }
             })
+        let (overridesFile, relayQueue) = (overridesFile, DispatchQueue(label: "samd.relays"))
         let effects = DaemonEffects(
-            submit: submit, setRelays: { relays.apply($0) }, endConnections: { ender.end($0) },
-            saveOverrides: { [overridesFile] in try overridesFile.save($0) },
+            submit: submit,
+            setRelays: { requests in
+                relayQueue.async { onRelays(requests, relays.apply(requests)) }
+            },
+            endConnections: { ender.end($0) },
+            saveOverrides: { entries in try queue.sync { try overridesFile.save(entries) } },
+            saveOverridesSoon: { entries in
+                queue.async {
+                    do { try overridesFile.save(entries) } catch {
+                        log.record(
+                            .stateDiscarded, level: .warning,
+                            "changed settings of ports could not be saved: \(error)",
+                            ["path": overridesFile.path])
+                    }
+                }
+            },
+            loadCredentials: { user in try credentials(user: user) },
             renewPassword: { [credentialsFile] user in
                 let new = try WebCredentials.generate(user: user)
                 try credentialsFile.save(new)

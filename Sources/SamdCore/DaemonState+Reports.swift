@@ -15,7 +15,8 @@ extension DaemonState {
         let published = currentIDs().count
         let refused = table.ports.count { if case .refused = $0.decision { true } else { false } }
         return StatusReport.Counts(
-            published: published, pending: table.routes.count - published, refused: refused)
+            published: published, pending: table.ports.count(where: \.isPublished) - published,
+            refused: refused)
     }
 
     /// How ports are noticed, for `GET /v1/status`.

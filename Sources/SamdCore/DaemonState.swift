@@ -30,7 +30,12 @@ package actor DaemonState {
     private var submitted: CaddyDocument?
     /// What Caddy last took, also while it is away.
     private var served: CaddyDocument?
-    private var awaitingCaddy: [CheckedContinuation<Void, Never>] = []
+    private var awaitingCaddy: [Int: CheckedContinuation<Void, Never>] = [:]
+    private var nextWaiter = 0
+    /// What the relays were last asked to be, and what became of each by name: nil for one that listens.
+    private var requestedRelays: [RelayRequest] = []
+    private var relayOutcomes: [String: Refusal?] = [:]
+    private var relayRetry: (task: Task<Void, any Error>, wait: Duration)?
     /// What Caddy has now, as far as is known.
     private(set) var applied: [Route] = []
     /// What followers of the events were told to be published.
@@ -66,9 +71,11 @@ package actor DaemonState {
     package func portsChanged(_ ports: [ListeningPort]) {
         listening = ports
         hasScanned = true
-        dropOverridesTakenOver()
-        route()
+        let dropped = overrides.dropTakenOver(by: ports)
         sightings.keep(only: ports)
+        route()
+        // After the route is on its way: flushing to disk may take seconds.
+        tell(dropped)
         for continuation in awaitingFirstScan { continuation.resume() }
         awaitingFirstScan = []
     }
@@ -111,13 +118,33 @@ package actor DaemonState {
     }
 
     /// A new configuration was accepted.
-    package func reconfigure(
-        _ new: Configuration, credentials: WebCredentials, certificate: CertificatePair? = nil
-    ) {
+    package func reconfigure(_ new: Configuration, certificate: CertificatePair? = nil) throws {
+        // Read here, so that a password that is renewed at the same time is not undone.
+        credentials = try effects.loadCredentials(new.routes.user)
         configuration = new
-        self.credentials = credentials
         self.certificate = certificate
         route()
+    }
+
+    /// What became of the relays that were asked for; by name, why one cannot be had.
+    package func relaysReported(_ requests: [RelayRequest], failures: [String: Refusal]) {
+        let outcomes = Dictionary(
+            requests.map { ($0.name, failures[$0.name]) }, uniquingKeysWith: { first, _ in first })
+        if outcomes != relayOutcomes {
+            relayOutcomes = outcomes
+            route()
+        }
+        relayRetry?.task.cancel()
+        guard !failures.isEmpty else {
+            relayRetry = nil
+            return
+        }
+        let wait = min((relayRetry?.wait ?? .seconds(1)) * 2, Self.longestRelayRetry)
+        let task = Task {
+            try await Task.sleep(for: wait, clock: .suspending)
+            effects.setRelays(requestedRelays)
+        }
+        relayRetry = (task, wait)
     }
 
     // MARK: What people decide
@@ -137,6 +164,12 @@ package actor DaemonState {
             override.isByRoot = isByRoot
         }
         if override.auth == .public, !policy.allowPublic { throw PortProblems.publicIsForbidden(name) }
+        if !isByRoot, let old = overrides[port.listening], old.isByRoot {
+            // What root alone may publish root alone may open; what root withdrew stays so.
+            let undoes = old.published == false && (change.published == true || change.isReset)
+            let opens = old.published == true && change.auth == .public
+            if undoes || opens { throw PortProblems.setByRoot(name) }
+        }
         if change.published == true,
             let refusal = Refusals.refusal(
                 of: port.listening, name: name, override: override, policy: policy)
@@ -151,7 +184,7 @@ package actor DaemonState {
         await servedAll(within: Self.caddyPatience)
         let identity = port.listening.identity
         guard let now = table.ports.first(where: { $0.listening.identity == identity }) else {
-            throw PortProblems.unknown(name)
+            throw PortProblems.gone(name)
         }
         return reports([now])[0]
     }
@@ -172,6 +205,7 @@ package actor DaemonState {
         return password()
     }
 
+    private static let longestRelayRetry: Duration = .seconds(60)
     private static let caddyPatience: Duration = .seconds(3)
 
     private func port(named name: String) throws(ProblemDetails) -> RoutedPort {
@@ -181,8 +215,7 @@ package actor DaemonState {
         return best
     }
 
-    private func dropOverridesTakenOver() {
-        let dropped = overrides.dropTakenOver(by: listening)
+    private func tell(_ dropped: [OverrideKey]) {
         guard !dropped.isEmpty else { return }
         for key in dropped {
             log.record(
@@ -190,13 +223,7 @@ package actor DaemonState {
                 "what was set for port \(key.port) of uid \(key.ownerUID) is gone: another user listens there now",
                 ["port": "\(key.port)", "uid": "\(key.ownerUID)"])
         }
-        do {
-            try effects.saveOverrides(overrides.entries)
-        } catch {
-            log.record(
-                .stateDiscarded, level: .warning, "changed settings of ports could not be saved: \(error)",
-                ["reason": "\(error)"])
-        }
+        effects.saveOverridesSoon(overrides.entries)
     }
 
     // MARK: Waiting
@@ -216,17 +243,19 @@ package actor DaemonState {
     /// Returns once Caddy took what it was last asked for or failed, at the latest after `limit`.
     private func servedAll(within limit: Duration) async {
         guard submitted != nil, served != submitted else { return }
+        let waiter = nextWaiter
+        nextWaiter += 1
         let alarm = Task {
             try await Task.sleep(for: limit, clock: .suspending)
-            endWaitForCaddy()
+            awaitingCaddy.removeValue(forKey: waiter)?.resume()
         }
-        await withCheckedContinuation { awaitingCaddy.append($0) }
+        await withCheckedContinuation { awaitingCaddy[waiter] = $0 }
         alarm.cancel()
     }
 
     private func endWaitForCaddy() {
-        for continuation in awaitingCaddy { continuation.resume() }
-        awaitingCaddy = []
+        for continuation in awaitingCaddy.values { continuation.resume() }
+        awaitingCaddy = [:]
     }
 
     // MARK: Inside
@@ -240,10 +269,19 @@ package actor DaemonState {
         guard hasScanned else { return }
         let known = Set(table.ports.map(\.listening.identity))
         let policy = policy()
-        table = Routing.table(for: listening, policy: policy, overrides: overrides)
-        let failures = effects.setRelays(table.relays)
+        table = Routing.table(
+            for: listening, policy: policy, overrides: overrides, since: { sightings.since($0) })
+        if table.relays != requestedRelays {
+            requestedRelays = table.relays
+            effects.setRelays(table.relays)
+        }
+        // A relay takes a moment, or longer; the other ports' routes do not wait for it.
         for relay in table.relays {
-            if let refusal = failures[relay.name] { table.refuse(relay, refusal) }
+            switch relayOutcomes[relay.name] {
+            case nil: table.postpone(relay)
+            case .some(nil): break
+            case .some(let refusal?): table.refuse(relay, refusal)
+            }
         }
         traffic.follow(table.routes)
         let document = CaddyDocument(

@@ -106,7 +106,9 @@ struct TLSTests {
             [caddy.secureRoute], credentials: credentials,
             tls: .certificate(CertificatePair(certificate: "nonsense", key: "nonsense")))
         try await withReconciler(caddy.client) { running in
-            running.reconciler.submit(try document(first))
+            let pair = try document(first)
+            if case .certificate(let pair) = pair.tls { try pair.check() }
+            running.reconciler.submit(pair)
             try await running.expectChange()
             let seen = try await caddy.visitSecurely(
                 TestCaddy.host, trusting: first.root, credentials: credentials)
@@ -119,6 +121,14 @@ struct TLSTests {
             #expect(replaced.contains("HTTP/1.1 401 "))
             #expect(replaced.contains("CN = second leaf"))
 
+            if case .certificate(var mixed) = try document(second).tls {
+                mixed.key = String(decoding: try read(first.key), as: UTF8.self)
+                #expect(throws: CertificateError.self) { try mixed.check() }
+                mixed.key = "nonsense"
+                #expect(throws: CertificateError.self) { try mixed.check() }
+                mixed.certificate = ""
+                #expect(throws: CertificateError.self) { try mixed.check() }
+            }
             // A broken one: refused in Caddy's words; what there was is served on.
             running.reconciler.submit(broken)
             _ = try await running.next()

@@ -31,6 +31,26 @@ struct LifeTests {
         try await relays.end()
     }
 
+    @Test func `Another way into the same namespace leaves connections alone`() async throws {
+        let namespace = try Namespace()
+        defer { namespace.remove() }
+        let server = try await InnerServer(in: namespace, handler: InnerServer.echo)
+        defer { server.stop() }
+        let relays = try Relays()
+        let path = try relays.relay(to: server.port, in: namespace)
+        let connection = try await onThread { try connect(to: path) }
+        try await onThread { try connection.echo("before") }
+        var target = namespace.target(server.port)
+        target.entrance = "/proc/1/ns/none"
+        #expect(try relays.relays.set([target])["web"]?.get() == path)
+        try await onThread {
+            try connection.echo("after")
+            connection.close()
+        }
+        #expect(relays.relays.total().connections == 1)
+        try await relays.end()
+    }
+
     @Test func `A port without listener closes the client at once`() async throws {
         let namespace = try Namespace()
         defer { namespace.remove() }

@@ -45,7 +45,7 @@ import Testing
             user = "ann"
             aliases = { ui = 3001 }
             [caddy]
-            admin = "127.0.0.1:2020"
+            admin = "unix//x.sock"
             listen = ["[::1]:81", ":82"]
             tls = "files"
             certificate = "/c.pem"
@@ -68,7 +68,7 @@ import Testing
             domain: "vm.example.com", vm: "vm1", pattern: "{port}.{vm}.{domain}", aliases: ["ui": 3001],
             user: "ann")
         expected.caddy = .init(
-            admin: .tcp(host: "127.0.0.1", port: 2020),
+            admin: .unix(path: "/x.sock"),
             listen: [ListenAddress(host: "::1", port: 81), ListenAddress(host: "", port: 82)],
             tls: .files, certificate: "/c.pem", key: "/k.pem", behindProxy: true,
             trustedProxies: ["10.0.0.0/8"], accessLog: false)
@@ -77,6 +77,23 @@ import Testing
         #expect(
             keys.count == ConfigurationSchema.settings.count,
             "a setting was added that this test does not read")
+    }
+
+    @Test func `a private key is not given to an endpoint that everybody can open`() throws {
+        let text = "[caddy]\nadmin = \"127.0.0.1:2020\"\n"
+        #expect(
+            try Configuration.parse(text, file: "t").caddy.admin == .tcp(host: "127.0.0.1", port: 2020))
+        let found = problems(text + "tls = \"files\"\ncertificate = \"/c\"\nkey = \"/k\"\n")
+        #expect(found.count == 1 && found[0].hasPrefix("samd.toml:2: caddy.admin: is a port that every user"))
+    }
+
+    @Test func `TLS by files needs both of them, and they need TLS by files`() {
+        #expect(
+            problems("[caddy]\ntls = \"files\"\ncertificate = \"/c\"\n")[0].contains("caddy.key is not set"))
+        #expect(
+            problems("[caddy]\nkey = \"/k\"\n")[0].hasPrefix(
+                "samd.toml:2: caddy.key: is set, and caddy.tls is"))
+        #expect(problems("[routes]\naliases = { 3000 = 1 }\n")[0].contains("begins with a letter"))
     }
 
     @Test func `an unknown key is refused with its line and what was probably meant`() {

@@ -24,10 +24,23 @@ final class StateFixture: Sendable {
         let revocations = Mutex<[Revocation]>([])
         let saved = Mutex<[[PortOverrides.Entry]]>([])
         let unreachableRelays = Mutex<Set<String>>([])
+        let relays = Mutex<[RelayRequest]>([])
+        let credentials = Mutex(WebCredentials(user: "dev", password: "secret", passwordHash: "hash"))
     }
 
     var revocations: [Revocation] { recorded.revocations.withLock { $0 } }
     var savedOverrides: [PortOverrides.Entry]? { recorded.saved.withLock { $0.last } }
+    func saveCredentials(_ new: WebCredentials) { recorded.credentials.withLock { $0 = new } }
+
+    /// Lets the relays that were asked for come true, but for those that are refused.
+    func connectRelays() async {
+        let requests = recorded.relays.withLock { $0 }
+        let refused = recorded.unreachableRelays.withLock { $0 }
+        let names = requests.map(\.name).filter { refused.contains($0) }
+        let failures = Dictionary(uniqueKeysWithValues: names.map { ($0, Refusal(reason: "no way in")) })
+        await state.relaysReported(requests, failures: failures)
+    }
+
     func refuseRelay(_ name: String) { recorded.unreachableRelays.withLock { _ = $0.insert(name) } }
 
     var documents: [CaddyDocument] { recorded.documents.withLock { $0 } }
@@ -46,13 +59,11 @@ final class StateFixture: Sendable {
                 remembered: remembered, now: { Date(timeIntervalSince1970: 0) }, save: { _ in }),
             effects: DaemonEffects(
                 submit: { document in recorded.documents.withLock { $0.append(document) } },
-                setRelays: { requests in
-                    let refused = recorded.unreachableRelays.withLock { $0 }
-                    let names = requests.map(\.name).filter { refused.contains($0) }
-                    return Dictionary(uniqueKeysWithValues: names.map { ($0, Refusal(reason: "no way in")) })
-                },
+                setRelays: { requests in recorded.relays.withLock { $0 = requests } },
                 endConnections: { revocations in recorded.revocations.withLock { $0 += revocations } },
                 saveOverrides: { entries in recorded.saved.withLock { $0.append(entries) } },
+                saveOverridesSoon: { entries in recorded.saved.withLock { $0.append(entries) } },
+                loadCredentials: { _ in recorded.credentials.withLock { $0 } },
                 renewPassword: { WebCredentials(user: $0, password: "new", passwordHash: "h-new") },
                 showStatusLine: { line in recorded.statusLines.withLock { $0.append(line) } }))
     }
@@ -70,16 +81,15 @@ final class StateFixture: Sendable {
     private func moveToExampleDomain() async {
         var configuration = Configuration()
         configuration.routes.domain = "example.com"
-        await state.reconfigure(
-            configuration, credentials: WebCredentials(user: "u", password: "p", passwordHash: "h2"))
+        fixture.saveCredentials(WebCredentials(user: "u", password: "p", passwordHash: "h2"))
+        try? await state.reconfigure(configuration)
     }
 
     private let unreachable = ReconcileOutcome.unreachable(
         CaddyError(operation: "GET", kind: .unreachable, detail: "no such file", hint: "start Caddy"))
 
     @Test func `before the first scan nothing is written, so nothing is withdrawn after a restart`() async {
-        await state.reconfigure(
-            Configuration(), credentials: WebCredentials(user: "u", password: "p", passwordHash: "h"))
+        try? await state.reconfigure(Configuration())
         #expect(fixture.documents.isEmpty)
         await state.portsChanged([])
         #expect(fixture.documents.count == 1, "an empty set of ports is a real answer")
@@ -259,6 +269,7 @@ final class StateFixture: Sendable {
 
     @Test func `a container is named by number, or by number and container`() async throws {
         await state.portsChanged([listener(3000), contained(3000, in: "web"), contained(4000, in: "web")])
+        await fixture.connectRelays()
         #expect(try await change("3000-web", to: PortChange(auth: .public)).container?.name == "web")
         #expect(try await change("4000-web", to: PortChange(auth: .public)).name == "4000")
         #expect(try await change("3000", to: PortChange(auth: .public)).container == nil)
@@ -266,9 +277,12 @@ final class StateFixture: Sendable {
 
     @Test func `a listener that cannot be reached inside its namespace is refused`() async throws {
         fixture.refuseRelay("7-0-127.0.0.1-4000")
-        await state.portsChanged([contained(4000, in: "web"), contained(4001, in: "web")])
-        #expect(fixture.documents.last?.routes.map(\.id) == ["p4001"])
-        #expect(await state.portList().ports.map(\.reason) == ["no way in", nil])
+        await state.portsChanged([listener(3000), contained(4000, in: "web"), contained(4001, in: "web")])
+        #expect(fixture.documents.last?.routes.map(\.id) == ["p3000"], "the others do not wait for relays")
+        #expect(await state.counts().pending == 3)
+        await fixture.connectRelays()
+        #expect(fixture.documents.last?.routes.map(\.id) == ["p3000", "p4001"])
+        #expect(await state.portList().ports.map(\.reason) == [nil, "no way in", nil])
     }
 
     @Test func `a new password reaches Caddy and puts out who had the old one`() async throws {
@@ -283,5 +297,31 @@ final class StateFixture: Sendable {
         defer { caddy.cancel() }
         #expect(try await state.renewPassword().password == "new")
         #expect(fixture.revocations.map(\.route.id) == ["p3000"])
+    }
+
+    @Test func `what root decided others do not widen`() async throws {
+        await state.portsChanged([listener(5432), listener(3000)])
+        func problem(_ name: String, _ change: PortChange) async -> Int? {
+            do {
+                _ = try await state.change(name, to: change, isByRoot: false)
+                return nil
+            } catch { return error.status }
+        }
+        _ = try await change("5432", to: PortChange(published: true), isByRoot: true)
+        #expect(await problem("5432", PortChange(auth: .public)) == 403)
+        _ = try await change("3000", to: PortChange(published: false), isByRoot: true)
+        #expect(await problem("3000", PortChange(published: true)) == 403)
+        #expect(await problem("3000", PortChange(isReset: true)) == 403)
+        _ = try await change("5432", to: PortChange(published: false))
+    }
+
+    @Test func `a withdrawal outlives somebody else's server on the number`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        _ = try await change("3000", to: PortChange(auth: .public, published: false))
+        await state.portsChanged([listener(3000, uid: 1001)])
+        await state.portsChanged([listener(3000)])
+        let port = try #require(await state.portList().ports.first)
+        #expect(port.state == "refused" && port.override == .init(auth: nil, published: false))
     }
 }

@@ -68,14 +68,16 @@ struct TestFailure: Error {
     }
 
     @Test
-    func `of several listeners on one number the most local one has the route and the others are named`()
+    func `of several listeners that came together the most local one has the route and the others are named`()
         throws
     {
-        let table = Routing.table(
-            for: [
-                listener(3000, .anyIPv6), listener(3000, try #require(IPAddress("10.0.0.7"))), listener(3000),
-            ],
-            policy: RoutingPolicy())
+        let now = SuspendingClock().now
+        let together = [.anyIPv6, try #require(IPAddress("10.0.0.7")), .loopbackIPv4].map { address in
+            var port = listener(3000, address)
+            port.firstSeen = now
+            return port
+        }
+        let table = Routing.table(for: together, policy: RoutingPolicy())
         #expect(table.routes.map(\.upstream) == ["127.0.0.1:3000"])
         #expect(table.ports.dropFirst().allSatisfy { $0.decision == .covered(by: "127.0.0.1") })
     }
@@ -148,12 +150,33 @@ struct TestFailure: Error {
         #expect(table.routes.map(\.id) == ["p3000"] && table.routes[0].listener.hasPrefix("7-"))
     }
 
-    @Test func `the limit counts published ports and lower numbers win`() {
+    @Test func `the limit counts published ports, and who was there first stays`() {
         var policy = RoutingPolicy()
         policy.limit = 2
-        let table = Routing.table(for: [listener(3002), listener(3000), listener(3001)], policy: policy)
-        #expect(table.routes.map(\.id) == ["p3000", "p3001"])
-        #expect(reason(table.ports.last?.decision) == "2 ports are published already")
+        let ports = [listener(3002), listener(3000), listener(3001)]
+        let table = Routing.table(for: ports, policy: policy)
+        #expect(table.routes.map(\.id) == ["p3000", "p3002"])
+        #expect(reason(table.ports[1].decision) == "2 ports are published already")
+        // Restarted, the daemon knows from its memory who came first.
+        let again = Routing.table(
+            for: ports, policy: policy, since: { $0.identity.port == 3001 ? "1" : "2" })
+        #expect(again.routes.map(\.id) == ["p3001", "p3002"])
+    }
+
+    @Test func `a listener that comes later does not take the route over, however local it is`() {
+        let first = listener(3000, .anyIPv4)
+        let later = listener(3000, .loopbackIPv6, uid: 1001)
+        let table = Routing.table(for: [later, first], policy: RoutingPolicy())
+        #expect(table.routes.map(\.upstream) == ["127.0.0.1:3000"] && table.ports[0].listening == first)
+        #expect(table.ports[1].decision == .covered(by: "0.0.0.0"))
+    }
+
+    @Test func `in the machine's own network only a runtime makes a container`() {
+        var sandboxed = listener(3000, uid: 65_534)
+        sandboxed.container = Container(runtime: .unknown, id: "", name: "ns1", creatorUID: 0)
+        #expect(Routing.table(for: [sandboxed], policy: RoutingPolicy()).routes.isEmpty)
+        sandboxed.container?.runtime = .docker
+        #expect(Routing.table(for: [sandboxed], policy: RoutingPolicy()).routes.count == 1)
     }
 
     @Test func `the policy follows the configuration`() throws {
@@ -289,7 +312,8 @@ struct TestFailure: Error {
 
     private func route(_ id: String, _ listener: String, isPublic: Bool = false) -> Route {
         Route(
-            id: id, hosts: ["\(id).x"], upstream: "127.0.0.1:3000", upstreamHost: "localhost:3000",
+            id: id, hosts: ["\(id).x"], upstream: "127.0.0.1:300\(id.dropFirst().prefix(1))",
+            upstreamHost: "localhost:3000",
             isPublic: isPublic, listener: listener)
     }
 

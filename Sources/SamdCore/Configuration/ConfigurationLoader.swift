@@ -1,3 +1,5 @@
+import CaddyConfig
+
 extension Configuration {
     /// The file that is read when none is named.
     package static let defaultPath = "/etc/samd/samd.toml"
@@ -132,6 +134,15 @@ extension Configuration {
                     accepted:
                         "a loopback address, or caddy.tls = \"internal\" or \"files\", or caddy.behind_proxy = true when a proxy or tunnel in front ends TLS"
                 ))
+        }
+        if caddy.tls == .files, case .tcp = caddy.admin {
+            problems.append(
+                ConfigurationProblem(
+                    line: nil, key: "caddy.admin",
+                    problem:
+                        "is a port that every user of the machine can open, and so read the private key there",
+                    accepted:
+                        "a unix socket such as \"unix//run/caddy/admin.sock\" with caddy.tls = \"files\""))
         }
         let files = [("caddy.certificate", caddy.certificate), ("caddy.key", caddy.key)]
         for (key, path) in files where (caddy.tls == .files) == path.isEmpty {

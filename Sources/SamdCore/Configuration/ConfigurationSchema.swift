@@ -95,7 +95,7 @@ package enum ConfigurationSchema {
         ),
         Setting(
             "ports.limit", \.ports.limit, .integer(1...1000),
-            "The most ports that are published at a time; lower numbers win."),
+            "The most ports that are published at a time; those that were there first stay."),
         Setting(
             "ports.allow_public", \.ports.allowPublic, .boolean,
             "Whether `samd ports set PORT --auth public` may take the password off a port. False also ends what was allowed before."

@@ -12,6 +12,7 @@ package struct DaemonMetrics: Sendable {
     package var trafficElsewhere: UInt64
     package var accessLog: AccessLogStatistics
     package var relays: [String: RelayStatistics]
+    package var relayTotal: RelayStatistics
     package var events: [String: UInt64]
 
     package var families: [MetricFamily] { general + portFamilies + trafficFamilies + relayFamilies }
@@ -95,7 +96,6 @@ package struct DaemonMetrics: Sendable {
 
     private var relayFamilies: [MetricFamily] {
         let all = relays.values
-        func sum(_ value: (RelayStatistics) -> UInt64) -> Double { Double(all.reduce(0) { $0 &+ value($1) }) }
         return [
             MetricFamily(
                 "samd_relays", .gauge, "Ports that are reached from inside their network namespace.",
@@ -104,12 +104,13 @@ package struct DaemonMetrics: Sendable {
                 "samd_relay_connections", .gauge, "Open connections through relays.",
                 [.init(Double(all.reduce(0) { $0 + $1.openConnections }))]),
             MetricFamily(
-                "samd_relay_connections_total", .counter, "Connections that relays took, since each began.",
-                [.init(sum(\.connections))]),
+                "samd_relay_connections_total", .counter, "Connections that relays took.",
+                [.init(Double(relayTotal.connections))]),
             MetricFamily(
-                "samd_relay_bytes_total", .counter, "Bytes through relays, since each began.",
+                "samd_relay_bytes_total", .counter, "Bytes through relays.",
                 [
-                    .init(sum(\.bytesIn), ["direction": "in"]), .init(sum(\.bytesOut), ["direction": "out"]),
+                    .init(Double(relayTotal.bytesIn), ["direction": "in"]),
+                    .init(Double(relayTotal.bytesOut), ["direction": "out"]),
                 ]),
         ]
     }

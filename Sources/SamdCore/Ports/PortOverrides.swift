@@ -16,13 +16,14 @@ package struct PortOverride: Codable, Sendable, Equatable {
     }
 
     var isEmpty: Bool { auth == nil && published == nil }
+    var isWidening: Bool { auth == .public || published == true }
 }
 
 /// The ports that overrides are about: a number of this machine or of one container, and whose it is. Outlives restarts of
 /// the server, of samd and of the machine; another owner's listener is another key.
 package struct OverrideKey: Codable, Sendable, Hashable {
     package var port: UInt16
-    /// The container's name as in URLs; nil for the machine itself.
+    /// The container's name; nil for the machine itself.
     package var container: String?
     package var ownerUID: UInt32
 
@@ -35,7 +36,9 @@ package struct OverrideKey: Codable, Sendable, Hashable {
     init(_ listener: ListeningPort) {
         self.init(
             port: listener.identity.port,
-            container: listener.entrance == nil ? nil : listener.container.map(PortName.label) ?? "",
+            // A namespace without a container has no name that would outlive it.
+            container: listener.entrance == nil
+                ? nil : listener.container?.name ?? "namespace \(listener.identity.namespace)",
             ownerUID: listener.identity.ownerUID)
     }
 }
@@ -77,16 +80,19 @@ package struct PortOverrides: Sendable, Equatable {
         return true
     }
 
-    /// Drops overrides whose number somebody else listens on now, and the owner no more: what was decided for one user's
-    /// server must not wait there for the day it is back. Returns what was dropped.
+    /// Drops what widens access to a number that somebody else listens on now, and the owner no more: what was decided for one
+    /// user's server must not wait there for the day it is back. What withdrew it stays. Returns whose was dropped.
     mutating func dropTakenOver(by listening: [ListeningPort]) -> [OverrideKey] {
         guard !byKey.isEmpty else { return [] }
         let present = Set(listening.map(OverrideKey.init))
         let owned = Set(present.map { Place(port: $0.port, container: $0.container) })
         let taken = byKey.keys.filter {
             !present.contains($0) && owned.contains(Place(port: $0.port, container: $0.container))
+                && byKey[$0]?.isWidening == true
         }
-        for key in taken { byKey[key] = nil }
+        for key in taken {
+            byKey[key] = byKey[key]?.published == false ? PortOverride(published: false) : nil
+        }
         return taken
     }
 

@@ -65,7 +65,10 @@ enum Refusals {
         let uid = listener.identity.ownerUID
         if policy.owners.contains(uid) { return nil }
         if let container = listener.container {
-            let isOurs = container.creatorUID == 0 || policy.owners.contains(container.creatorUID)
+            // In the machine's own network a pid namespace alone proves nothing: sandboxes and services have one, too.
+            let isByRuntime = listener.entrance != nil || container.runtime != .unknown
+            let isOurs =
+                isByRuntime && (container.creatorUID == 0 || policy.owners.contains(container.creatorUID))
             if isOurs, policy.containers { return nil }
             return liftedByRoot(
                 name,

@@ -12,14 +12,14 @@ package struct Revocation: Sendable, Equatable {
 package enum Revocations {
     /// Routes that are gone, that lead to another listener, that ask for a password now, or for another one.
     package static func from(_ old: CaddyDocument, to new: CaddyDocument) -> [Revocation] {
-        let routes = Dictionary(new.routes.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        let upstreams = Set(new.routes.map(\.upstream))
         // A listener may have got another name; who got in keeps what he has.
         let listeners = Dictionary(
             new.routes.map { ($0.listener, $0) }, uniquingKeysWith: { first, _ in first })
         let isOtherPassword = old.account != new.account
         return old.routes.compactMap { before in
             guard let after = listeners[before.listener] else {
-                return Revocation(route: before, isReopened: routes[before.id]?.upstream == before.upstream)
+                return Revocation(route: before, isReopened: upstreams.contains(before.upstream))
             }
             let isClosed = before.isPublic && !after.isPublic
             let isLockedAnew = !before.isPublic && !after.isPublic && isOtherPassword

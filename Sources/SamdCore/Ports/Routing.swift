@@ -28,6 +28,8 @@ package struct RoutedPort: Sendable, Equatable {
     /// `3000`, or `3000-dc1` for a port of a container whose number has the plain name already.
     package var name: String
     package var decision: PortDecision
+
+    var isPublished: Bool { if case .published = decision { true } else { false } }
 }
 
 /// A listener that only its own network namespace reaches, and the socket through which Caddy gets there.
@@ -52,9 +54,14 @@ package struct RoutingTable: Sendable, Equatable {
 
     package init() {}
 
+    /// Takes back the route that needs a relay which is not there yet; its port stays decided.
+    mutating func postpone(_ request: RelayRequest) {
+        routes.removeAll { $0.id == request.routeID }
+    }
+
     /// Takes back the route that needs a relay which cannot be had.
     mutating func refuse(_ request: RelayRequest, _ refusal: Refusal) {
-        routes.removeAll { $0.id == request.routeID }
+        postpone(request)
         for index in ports.indices where ports[index].listening.identity == request.listening.identity {
             ports[index].decision = .refused(refusal)
         }
@@ -63,36 +70,80 @@ package struct RoutingTable: Sendable, Equatable {
 
 /// Listening ports + policy + overrides → routes. Pure.
 package enum Routing {
-    /// Decides every port and makes the routes of those that are published.
+    /// Decides every port and makes the routes of those that are published. Who is there already keeps name and route: they go to
+    /// others only when he is gone.
+    ///
+    /// - Parameter since: when a listener was first seen, as text that sorts, also across restarts of the daemon.
     package static func table(
-        for listening: [ListeningPort], policy: RoutingPolicy, overrides: PortOverrides = PortOverrides()
+        for listening: [ListeningPort], policy: RoutingPolicy, overrides: PortOverrides = PortOverrides(),
+        since: (ListeningPort) -> String = { _ in "" }
     ) -> RoutingTable {
         var table = RoutingTable()
         var names = Set<String>()
+        let ages = Dictionary(
+            listening.map { ($0.identity, Age(since: since($0), firstSeen: $0.firstSeen)) },
+            uniquingKeysWith: { first, _ in first })
         let groups = Dictionary(grouping: listening, by: \.identity.port).sorted { $0.key < $1.key }
         for (_, group) in groups {
             // The machine's own listeners first: of equal numbers theirs has the plain name. Then who came first.
-            let places = Dictionary(grouping: group, by: \.identity.namespace).values.compactMap(Place.init)
+            let places = Dictionary(grouping: group, by: \.identity.namespace).values
+                .compactMap { Place($0, ages: ages) }
             for place in places.sorted() {
                 decide(place.listeners, policy: policy, overrides: overrides, names: &names, into: &table)
             }
         }
+        keepTheOldest(policy.limit, of: &table, ages: ages)
         return table
+    }
+
+    /// How long a listener has been there.
+    private struct Age: Comparable {
+        let since: String
+        let firstSeen: SuspendingClock.Instant
+
+        static func < (left: Age, right: Age) -> Bool {
+            (left.since, left.firstSeen) < (right.since, right.firstSeen)
+        }
+    }
+
+    /// Refuses what is beyond the limit, the newest first; of those that came together the higher numbers.
+    private static func keepTheOldest(
+        _ limit: Int, of table: inout RoutingTable, ages: [PortIdentity: Age]
+    ) {
+        guard table.routes.count > limit else { return }
+        let published = table.ports.indices.filter { table.ports[$0].isPublished }
+        let byAge = published.sorted { left, right in
+            let (a, b) = (table.ports[left].listening.identity, table.ports[right].listening.identity)
+            guard let ageA = ages[a], let ageB = ages[b], ageA != ageB else { return a < b }
+            return ageA < ageB
+        }
+        for index in byAge.dropFirst(limit) {
+            let id = "p\(table.ports[index].name)"
+            table.ports[index].decision = .refused(Refusals.overLimit(limit))
+            table.routes.removeAll { $0.id == id }
+            table.relays.removeAll { $0.routeID == id }
+        }
     }
 
     /// The listeners on one number in one network namespace.
     private struct Place: Comparable {
         let isForeign: Bool
-        let earliest: SuspendingClock.Instant
+        let earliest: Age
         let namespace: UInt64
         let listeners: [ListeningPort]
 
-        init?(_ listeners: [ListeningPort]) {
-            guard let first = listeners.first else { return nil }
+        init?(_ listeners: [ListeningPort], ages: [PortIdentity: Age]) {
+            func age(_ listener: ListeningPort) -> Age {
+                ages[listener.identity] ?? Age(since: "", firstSeen: listener.firstSeen)
+            }
+            // Of several listeners on one number the oldest has the route, and of those that came together the most local.
+            self.listeners = listeners.sorted {
+                age($0) != age($1) ? age($0) < age($1) : preference($0) < preference($1)
+            }
+            guard let first = self.listeners.first else { return nil }
             isForeign = first.entrance != nil
-            earliest = listeners.map(\.firstSeen).min() ?? first.firstSeen
+            earliest = age(first)
             namespace = first.identity.namespace
-            self.listeners = listeners
         }
 
         static func < (left: Place, right: Place) -> Bool {
@@ -107,7 +158,7 @@ package enum Routing {
         names: inout Set<String>, into table: inout RoutingTable
     ) {
         var chosen: ListeningPort?
-        for listener in listeners.sorted(by: { preference($0) < preference($1) }) {
+        for listener in listeners {
             let port = listener.identity.port
             let override = overrides[listener]
             let plain = "\(port)"
@@ -120,8 +171,6 @@ package enum Routing {
                 add(own, .refused(refusal))
             } else if let chosen {
                 add(own, .covered(by: "\(chosen.identity.address)"))
-            } else if table.routes.count >= policy.limit {
-                add(own, .refused(Refusals.overLimit(policy.limit)))
             } else {
                 let free = [plain, long].compactMap { $0 }.filter { names.insert($0).inserted }
                 guard let name = free.first else {
@@ -191,7 +240,7 @@ package enum Routing {
         return address.isIPv6 ? .loopbackIPv6 : .loopbackIPv4
     }
 
-    /// Of several listeners on one number the most local one is dialled: loopback before wildcard before others, IPv4 first.
+    /// The most local one is dialled: loopback before wildcard before others, IPv4 first.
     private static func preference(_ listener: ListeningPort) -> (Int, Int, String) {
         let address = listener.identity.address.unmapped
         let locality = address.isLoopback ? 0 : address.isUnspecified ? 1 : 2
