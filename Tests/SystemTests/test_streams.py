@@ -82,12 +82,18 @@ def changes_of_caddy(samd: Samd) -> int:
 def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
     samd.publish(3000, command=server_command(samd.machine, 3000))
     samd.machine.put_file("/opt/flapper.py", _FLAPPER)
+    inside = Container(samd.machine, "steady", ["python3", "-c", SERVER, "127.0.0.1", "4100"])
+    samd.wait_answer(4100, 200)
     before, since = changes_of_caddy(samd), samd.events()[-1]["id"]
-    with Load(samd, 3000, websockets=WEBSOCKETS, events=1, rate=RATE) as load:
+    with (
+        Load(samd, 3000, websockets=WEBSOCKETS, events=1, rate=RATE) as load,
+        Load(samd, 4100, websockets=5, events=1) as relayed,
+    ):
         flapper = samd.machine.start(f"exec python3 /opt/flapper.py 10000 {CHANGES // 2} 0.13", user="dev")
         assert flapper.read_line() == "done"
         samd.wait_gone(10000 + CHANGES // 2 - 1)
         flapper.stop()
+    relayed.assert_undisturbed()
     load.assert_undisturbed()
     # Go's server drops a request that it reads just when a reload shuts it down: decision 5.
     assert load.outcome.repeated <= 0.01 * load.outcome.requests, load.outcome
@@ -97,6 +103,7 @@ def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
     assert changes_of_caddy(samd) - before >= WRITES, "they came one by one"
     assert load.outcome.requests >= 0.9 * RATE * load.outcome.seconds
     assert load.outcome.messages["websocket"] > WEBSOCKETS * load.outcome.seconds * 5
+    inside.remove()
 
 
 def publish_streams(samd: Samd, port: int, auth: str) -> None:
