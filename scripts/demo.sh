@@ -163,7 +163,9 @@ print("listening", flush=True)
 server.serve_forever()
 PYTHON
 mkfifo "$work/server"
-"$venv/bin/python" "$work/server.py" "$port" "$work/site" >"$work/server" 2>"$work/server.log" </dev/null &
+# In a session of its own, as if typed into a shell: of a server whose parent is a script samd expects a restart, and keeps its
+# URL for 30 s.
+setsid "$venv/bin/python" "$work/server.py" "$port" "$work/site" >"$work/server" 2>"$work/server.log" </dev/null &
 processes[server]=$!
 IFS= read -r -t 10 _ <"$work/server" || fail "a web server on port $port"
 listening=$EPOCHREALTIME
