@@ -49,10 +49,16 @@ let package = Package(
         .target(
             name: "CaddyConfig", dependencies: ["CCrypt", "COpenSSL", "HTTPClient", "Supervision"],
             swiftSettings: strict),
+        .target(name: "Containers", dependencies: ["ProcFS"], swiftSettings: strict),
         .target(name: "HTTPClient", dependencies: ["CCurl", "CurlShims"], swiftSettings: strict),
         .target(
+            name: "IdleDetector", dependencies: ["CLinux", "Containers", "ProcFS", "Supervision", "Systemd"],
+            swiftSettings: strict),
+        .target(
             name: "NamespaceRelay", dependencies: ["CLinux", "Supervision"], swiftSettings: strict),
-        .target(name: "PortWatcher", dependencies: ["ProcFS", "Supervision"], swiftSettings: strict),
+        .target(
+            name: "PortWatcher", dependencies: ["Containers", "ProcFS", "Supervision"],
+            swiftSettings: strict),
         .target(name: "ProcFS", swiftSettings: strict),
         .target(
             name: "SocketDiagnostics", dependencies: ["CLinux", "ProcFS"], swiftSettings: strict),
@@ -66,8 +72,8 @@ let package = Package(
         .target(
             name: "SamdCore",
             dependencies: [
-                "CaddyConfig", "HTTPClient", "NamespaceRelay", "PortWatcher", "ProcFS", "SocketDiagnostics",
-                "Supervision", "Systemd",
+                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "NamespaceRelay", "PortWatcher", "ProcFS",
+                "SocketDiagnostics", "Supervision", "Systemd",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -106,11 +112,16 @@ let package = Package(
         .testTarget(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"], swiftSettings: strict),
         .testTarget(
+            name: "IdleDetectorTests",
+            dependencies: ["CLinux", "Containers", "IdleDetector", "ProcFS", "Supervision", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
             name: "NamespaceRelayTests",
             dependencies: ["CLinux", "NamespaceRelay", "Supervision", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "PortWatcherTests", dependencies: ["PortWatcher", "ProcFS", "Supervision", "TestSupport"],
+            name: "PortWatcherTests",
+            dependencies: ["Containers", "PortWatcher", "ProcFS", "Supervision", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "ProcFSTests", dependencies: ["ProcFS", "TestSupport"], resources: [.copy("Fixtures")],
@@ -118,8 +129,8 @@ let package = Package(
         .testTarget(
             name: "SamdCoreTests",
             dependencies: [
-                "CaddyConfig", "HTTPClient", "PortWatcher", "ProcFS", "SamdCore", "Supervision",
-                "TestSupport",
+                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "PortWatcher", "ProcFS", "SamdCore",
+                "Supervision", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ],

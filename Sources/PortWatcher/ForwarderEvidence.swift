@@ -1,3 +1,4 @@
+import Containers
 import ProcFS
 
 /// What the command line of a process says that listens for a container: pure.

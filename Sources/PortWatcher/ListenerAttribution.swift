@@ -1,3 +1,4 @@
+import Containers
 import ProcFS
 
 /// Finds the containers behind listeners: those that the listening process lives in, and those that a runtime's helper

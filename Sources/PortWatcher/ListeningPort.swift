@@ -11,6 +11,7 @@
 //
 // The kernel's events only wake: the truth is always a whole reading of the tables.
 
+package import Containers
 package import ProcFS
 
 /// What makes one listener the same one over time: who listens, where. The process may change (a restart);

@@ -1,3 +1,4 @@
+package import Containers
 package import ProcFS
 
 /// What one look at the network namespaces of the machine showed.

@@ -1,3 +1,4 @@
+import Containers
 import ProcFS
 import Testing
 

@@ -1,3 +1,4 @@
+import Containers
 import CaddyConfig
 import PortWatcher
 import ProcFS

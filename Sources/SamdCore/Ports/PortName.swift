@@ -1,3 +1,4 @@
+import Containers
 import PortWatcher
 
 /// Names by which people and URLs call a published port: its number, or number and container.

@@ -1,3 +1,4 @@
+import Containers
 import PortWatcher
 
 /// What somebody decided about one port, beyond the configuration.

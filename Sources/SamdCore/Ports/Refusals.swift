@@ -1,3 +1,4 @@
+import Containers
 import PortWatcher
 
 /// What keeps a listening port private, the strongest reason first, and who may lift it. Pure.

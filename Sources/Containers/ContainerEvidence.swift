@@ -1,17 +1,23 @@
 /// What cgroup paths and command lines say about containers: pure. The texts are whatever their makers wrote; who may be
 /// believed is decided by `ContainerFinder`.
-enum ContainerEvidence {
+package enum ContainerEvidence {
     /// What a text says about the container of a process.
-    struct Claim: Hashable {
-        var runtime: Container.Runtime
-        var id = ""
-        var name: String?
+    package struct Claim: Hashable {
+        package var runtime: Container.Runtime
+        package var id: String
+        package var name: String?
+
+        package init(runtime: Container.Runtime, id: String = "", name: String? = nil) {
+            self.runtime = runtime
+            self.id = id
+            self.name = name
+        }
     }
 
     /// The outermost container that a cgroup path leads through: those within it are made by whoever runs in it.
     ///
     /// - Parameter own: the daemon's path in the same tree. What it shares with it is where the daemon itself runs.
-    static func claim(cgroup path: String, own: String?) -> Claim? {
+    package static func claim(cgroup path: String, own: String?) -> Claim? {
         let parts = path.split(separator: "/", maxSplits: 64)
         let ownParts = own?.split(separator: "/", maxSplits: 64) ?? []
         var index = zip(parts, ownParts).prefix { $0 == $1 }.count
@@ -51,7 +57,7 @@ enum ContainerEvidence {
     /// What the command line of a container's monitor says.
     ///
     /// - Parameter executable: the process's name, at most 15 bytes.
-    static func claim(monitor executable: String, command: [String]) -> Claim? {
+    package static func claim(monitor executable: String, command: [String]) -> Claim? {
         switch executable {
         case "conmon":
             guard let id = option(["-c", "--cid"], of: command) else { return nil }
@@ -73,7 +79,7 @@ enum ContainerEvidence {
     }
 
     /// The value of an option, given as the next argument or behind `=`; empty ones are none.
-    static func option(_ names: [String], of command: [String]) -> String? {
+    package static func option(_ names: [String], of command: [String]) -> String? {
         for (index, argument) in command.enumerated() {
             for name in names {
                 if argument == name, index + 1 < command.count, !command[index + 1].isEmpty {
@@ -88,7 +94,7 @@ enum ContainerEvidence {
     }
 
     /// Whether the text is an id as runtimes make them: 64 lower-case hexadecimal digits.
-    static func isIdentifier(_ text: some StringProtocol) -> Bool {
+    package static func isIdentifier(_ text: some StringProtocol) -> Bool {
         text.utf8.count == 64
             && text.utf8.allSatisfy {
                 ($0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9"))
@@ -97,7 +103,7 @@ enum ContainerEvidence {
     }
 
     /// The beginning of a text, at most `Container.textLimitBytes`, without cutting a character.
-    static func bounded(_ text: some StringProtocol) -> String {
+    package static func bounded(_ text: some StringProtocol) -> String {
         var bytes = 0
         var scalars = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {

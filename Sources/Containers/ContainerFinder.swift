@@ -1,11 +1,11 @@
 import FoundationEssentials
-import ProcFS
+package import ProcFS
 
 /// Finds out which container a process belongs to.
 ///
 /// Cgroup paths and command lines are claims. A container's creator, whom policy goes by, comes from the kernel alone; a
 /// monitor's command line counts only if the monitor is root's or the creator's.
-struct ContainerFinder {
+package struct ContainerFinder {
     /// Ancestors that are looked at.
     static let ancestorLimit = 64
     /// Bytes of docker's file about a container that are read.
@@ -23,13 +23,13 @@ struct ContainerFinder {
     private var own: (process: UInt64, controlGroups: [String])?
     private var cache: [Key: Container?] = [:]
 
-    init(procfs: ProcFileSystem, dockerRoot: String) {
+    package init(procfs: ProcFileSystem, dockerRoot: String) {
         self.procfs = procfs
         self.dockerRoot = dockerRoot
     }
 
     /// The container of a process; `nil` for one that shares the daemon's pid namespace, or may not be looked at.
-    mutating func container(of pid: Int32, startTime: UInt64) -> Container? {
+    package mutating func container(of pid: Int32, startTime: UInt64) -> Container? {
         let key = Key(pid: pid, startTime: startTime)
         if let known = cache[key] { return known }
         guard let own = ownPlace(), let namespace = try? procfs.namespace(.process, of: pid) else {
@@ -42,7 +42,7 @@ struct ContainerFinder {
     }
 
     /// Forgets the processes for which `isNeeded` is false.
-    mutating func forget(unless isNeeded: (Int32) -> Bool) { cache = cache.filter { isNeeded($0.key.pid) } }
+    package mutating func forget(unless isNeeded: (Int32) -> Bool) { cache = cache.filter { isNeeded($0.key.pid) } }
 
     private mutating func ownPlace() -> (process: UInt64, controlGroups: [String])? {
         if let own { return own }
@@ -71,7 +71,7 @@ struct ContainerFinder {
     }
 
     /// Puts together what is known; docker's own name is looked up for containers that root made.
-    func container(_ claim: ContainerEvidence.Claim, creator: UInt32, fallbackName: String) -> Container {
+    package func container(_ claim: ContainerEvidence.Claim, creator: UInt32, fallbackName: String) -> Container {
         var name = claim.name
         if name == nil, claim.runtime == .docker, creator == 0 { name = dockerName(of: claim.id) }
         if name == nil, !claim.id.isEmpty { name = String(claim.id.prefix(12)) }
