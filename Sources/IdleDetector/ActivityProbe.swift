@@ -42,10 +42,13 @@ package struct LookContext: Sendable {
     package var now: Moment
     /// The machine's processes, read at most `ProcessTable.freshness` ago.
     package var processes: ProcessTable
+    /// The Claude processes among them: pid → id of their signal (`claude:PID:START`).
+    package var claude: [Int32: String]
 
-    package init(now: Moment, processes: ProcessTable) {
+    package init(now: Moment, processes: ProcessTable, claude: [Int32: String] = [:]) {
         self.now = now
         self.processes = processes
+        self.claude = claude
     }
 }
 
