@@ -81,7 +81,8 @@ package struct ProcessEntry: Sendable, Equatable {
     package var isZombie: Bool
 
     package init(
-        pid: Int32, parent: Int32, group: Int32, session: Int32, terminal: Int32 = 0, foregroundGroup: Int32 = -1,
+        pid: Int32, parent: Int32, group: Int32, session: Int32, terminal: Int32 = 0,
+        foregroundGroup: Int32 = -1,
         startTime: UInt64, cpuTicks: UInt64 = 0, name: String, uid: UInt32, cgroup: String = "/",
         container: String? = nil, isWorkspace: Bool = true, isZombie: Bool = false
     ) {
@@ -112,13 +113,16 @@ package struct ProcessTable: Sendable, Equatable {
     /// Processes that are there and could not be looked at: how many, and why for one of them.
     package var unreadable: (count: Int, reason: String)?
 
-    package init(at: Moment, entries: [Int32: ProcessEntry] = [:], unreadable: (count: Int, reason: String)? = nil) {
+    package init(
+        at: Moment, entries: [Int32: ProcessEntry] = [:], unreadable: (count: Int, reason: String)? = nil
+    ) {
         self.at = at
         self.entries = entries
         self.unreadable = unreadable
     }
 
     package static func == (left: ProcessTable, right: ProcessTable) -> Bool {
-        left.at == right.at && left.entries == right.entries && left.unreadable?.count == right.unreadable?.count
+        left.at == right.at && left.entries == right.entries
+            && left.unreadable?.count == right.unreadable?.count
     }
 }

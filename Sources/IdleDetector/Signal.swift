@@ -66,7 +66,8 @@ package struct Signal: Codable, Sendable, Equatable, Identifiable {
     package var belongsTo: String?
 
     package init(
-        id: String, kind: Kind, subject: String, detail: String? = nil, pid: Int32? = nil, user: String? = nil,
+        id: String, kind: Kind, subject: String, detail: String? = nil, pid: Int32? = nil,
+        user: String? = nil,
         container: String? = nil, since: Moment, changedAt: Moment? = nil, until: Moment? = nil,
         belongsTo: String? = nil
     ) {
