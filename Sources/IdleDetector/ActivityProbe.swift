@@ -4,10 +4,19 @@ package protocol ActivityProbe {
     var name: String { get }
     /// How long it may rest when nothing wakes it.
     var interval: Duration { get }
+    /// A descriptor that becomes readable when there is something new; the look empties it. Nil: it has none.
+    var wakeDescriptor: Int32? { get }
+    /// When it wants to look again at the latest, if that is before its interval is over.
+    var wantsSoon: Moment? { get }
     /// Looks, and tells what is there now.
     ///
     /// - Throws: `ProbeFailure` when it cannot look at all.
     mutating func look(_ context: LookContext) throws(ProbeFailure) -> ProbeFindings
+}
+
+extension ActivityProbe {
+    package var wakeDescriptor: Int32? { nil }
+    package var wantsSoon: Moment? { nil }
 }
 
 /// What a probe saw.

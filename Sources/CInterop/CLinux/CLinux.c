@@ -4,7 +4,9 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 int samd_enter_network_namespace(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
 
@@ -27,3 +29,6 @@ int samd_peer_uid(int descriptor, uint32_t *uid) {
     if (result == 0) *uid = credentials.uid;
     return result;
 }
+
+// glibc has a wrapper from 2.36 on; Ubuntu 22.04 has 2.35.
+int samd_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

@@ -32,4 +32,7 @@ static const uint32_t samd_epoll_listener = EPOLLIN | (uint32_t)EPOLLET;
 /// errno.
 int samd_peer_uid(int descriptor, uint32_t *uid);
 
+/// A descriptor that becomes readable when the process ends (pidfd_open(2)), or -1 and errno.
+int samd_pidfd_open(int pid);
+
 #endif
