@@ -193,7 +193,7 @@ extension ProcFileSystem {
         }
     }
 
-    private static func number(_ name: UnsafePointer<CChar>) -> UInt64? {
+    static func number(_ name: UnsafePointer<CChar>) -> UInt64? {
         number(UnsafeBufferPointer(start: name, count: strlen(name))[...])
     }
 
