@@ -76,6 +76,8 @@ package struct ProcessEntry: Sendable, Equatable {
     package var startTime: UInt64
     /// CPU in clock ticks: user and system, its own and that of children it has waited for.
     package var cpuTicks: UInt64
+    /// The part of `cpuTicks` that children used whom it has waited for.
+    package var childTicks: UInt64
     /// The kernel's name of it (comm), at most 15 bytes.
     package var name: String
     /// The real user.
@@ -90,10 +92,9 @@ package struct ProcessEntry: Sendable, Equatable {
     package var isZombie: Bool
 
     package init(
-        pid: Int32, parent: Int32, group: Int32, session: Int32, terminal: Int32 = 0,
-        foregroundGroup: Int32 = -1,
-        startTime: UInt64, cpuTicks: UInt64 = 0, name: String, uid: UInt32, cgroup: String = "/",
-        container: String? = nil, isWorkspace: Bool = true, isZombie: Bool = false
+        pid: Int32, parent: Int32, group: Int32, session: Int32, terminal: Int32 = 0, foregroundGroup: Int32 = -1,
+        startTime: UInt64, cpuTicks: UInt64 = 0, childTicks: UInt64 = 0, name: String, uid: UInt32,
+        cgroup: String = "/", container: String? = nil, isWorkspace: Bool = true, isZombie: Bool = false
     ) {
         self.pid = pid
         self.parent = parent
@@ -103,6 +104,7 @@ package struct ProcessEntry: Sendable, Equatable {
         self.foregroundGroup = foregroundGroup
         self.startTime = startTime
         self.cpuTicks = cpuTicks
+        self.childTicks = childTicks
         self.name = name
         self.uid = uid
         self.cgroup = cgroup
