@@ -56,9 +56,11 @@ package struct ProgressMeter<Group: Hashable> {
     ///
     /// - Parameters:
     ///   - members: the processes of each group; a process is in one group only.
+    ///   - others: processes of no group, whose end must not look like progress of a member that waited for them.
     ///   - ioBytes: what a process has moved so far, its waited-for children included; nil: not looked at now.
     package mutating func feed(
-        _ table: ProcessTable, members: [Group: [Int32]], ioBytes: (Int32) -> UInt64? = { _ in nil }
+        _ table: ProcessTable, members: [Group: [Int32]], others: some Sequence<Int32> = EmptyCollection(),
+        ioBytes: (Int32) -> UInt64? = { _ in nil }
     ) {
         // Probes may be asked more often than processes are swept.
         guard table.at != lastTable else {
@@ -75,6 +77,9 @@ package struct ProgressMeter<Group: Hashable> {
                 current[pid] = sample
                 spent[pid] = difference
             }
+        }
+        for pid in others {
+            if let entry = table.entries[pid] { current[pid] = sample(entry, ioBytes: nil).0 }
         }
         discountEnded(&current, &spent)
         for (group, pids) in members {
@@ -125,9 +130,9 @@ package struct ProgressMeter<Group: Hashable> {
             var ancestor = sample.parent
             for _ in 0..<Self.ancestorLimit {
                 guard let above = samples[ancestor] else { break }
-                if let now = current[ancestor], now.startTime == above.startTime, var difference = spent[ancestor] {
-                    difference.children = Self.difference(difference.children, sample.cpuTicks)
-                    spent[ancestor] = difference
+                if let now = current[ancestor], now.startTime == above.startTime {
+                    let children = spent[ancestor]?.children ?? 0
+                    spent[ancestor]?.children = Self.difference(children, sample.cpuTicks)
                     current[ancestor]?.ioCounted &+= sample.ioBytes ?? 0
                     break
                 }
