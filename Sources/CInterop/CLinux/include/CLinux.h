@@ -1,4 +1,5 @@
-// What Swift's Glibc module does not import from Linux: namespaces, epoll(7), socket diagnostics (sock_diag(7)).
+// What Swift's Glibc module does not import from Linux: namespaces, epoll(7), socket diagnostics (sock_diag(7)), statx(2),
+// openat2(2).
 //
 // <sys/socket.h> and the like stay in the source file: what is included here belongs to this module in Swift's eyes,
 // and users of Glibc alone would not find it any more.
@@ -34,5 +35,32 @@ int samd_peer_uid(int descriptor, uint32_t *uid);
 
 /// A descriptor that becomes readable when the process ends (pidfd_open(2)), or -1 and errno.
 int samd_pidfd_open(int pid);
+
+/// What statx(2) says about a file.
+struct samd_file_status {
+    uint32_t mode;
+    /// The mount's device, and for a device file the device that it is; as in stat(2), by gnu_dev_makedev(3).
+    uint64_t device;
+    uint64_t special_device;
+    uint64_t inode;
+    uint64_t size;
+    /// Nanoseconds since the epoch.
+    int64_t accessed;
+    int64_t modified;
+    int64_t changed;
+    /// Something is mounted here, or would be by looking (STATX_ATTR_MOUNT_ROOT, STATX_ATTR_AUTOMOUNT).
+    bool is_mount_point;
+};
+
+/// Looks at a file by what is cached of it (AT_STATX_DONT_SYNC), and mounts nothing (AT_NO_AUTOMOUNT). An empty path means the
+/// descriptor itself. 0, or -1 and errno.
+int samd_file_status(int folder, const char *path, bool follows_link, struct samd_file_status *status);
+
+/// Opens a folder below another one for reading; never through a symbolic link, nor into another mount if `stays_on_mount`
+/// (openat2(2), Linux 5.6). A descriptor, or -1 and errno.
+int samd_open_folder(int folder, const char *path, bool stays_on_mount);
+
+/// The next entries of a folder as getdents64(2) writes them. Bytes, 0 at the end, or -1 and errno.
+int64_t samd_read_folder(int folder, void *buffer, uint32_t size);
 
 #endif
