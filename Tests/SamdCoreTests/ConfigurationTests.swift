@@ -1,4 +1,5 @@
 import CaddyConfig
+import IdleDetector
 import Testing
 
 @testable import SamdCore
@@ -28,6 +29,7 @@ import Testing
             [workspace]
             owners = ["dev", 1001]
             containers = false
+            folders = ["/w"]
             [ports]
             min = 2000
             ignore = [8000]
@@ -53,12 +55,13 @@ import Testing
             behind_proxy = true
             trusted_proxies = ["10.0.0.0/8"]
             access_log = false
+            \(Self.idleSection)
             """
         var expected = Configuration()
         expected.daemon = .init(
             stateDirectory: "/s", runtimeDirectory: "/r", socket: "/r/s.sock", stallLimit: .seconds(5),
             logLevel: .debug)
-        expected.workspace = .init(owners: [.name("dev"), .uid(1001)], containers: false)
+        expected.workspace = .init(owners: [.name("dev"), .uid(1001)], containers: false, folders: ["/w"])
         expected.ports = .init(
             min: 2000, ignore: [8000], deny: [], allowEphemeral: [40000], limit: 7, allowPublic: false,
             events: .polling,
@@ -72,11 +75,117 @@ import Testing
             listen: [ListenAddress(host: "::1", port: 81), ListenAddress(host: "", port: 82)],
             tls: .files, certificate: "/c.pem", key: "/k.pem", behindProxy: true,
             trustedProxies: ["10.0.0.0/8"], accessLog: false)
+        expected.idle = Self.expectedIdle
         #expect(try Configuration.parse(text, file: "samd.toml") == expected)
         let keys = text.split(separator: "\n").filter { $0.contains(" = ") }
         #expect(
             keys.count == ConfigurationSchema.settings.count,
             "a setting was added that this test does not read")
+    }
+
+    private static let idleSection = """
+        [idle]
+        enabled = false
+        boot_grace = "1m"
+        threshold = "2m"
+        waiting_threshold = "3m"
+        warn_before = "30s"
+        busy_cap = "4h"
+        silent_cap = "5m"
+        wake_up_horizon = "6m"
+        wake_up_grace = "7m"
+        wake_up_cap = "8h"
+        progress_window = "9m"
+        hold_cap = "10m"
+        operation_cap = "11m"
+        interruption_grant = "12m"
+        interruption_limit = 13
+        weak_limit = "14m"
+        steady_pause = "15m"
+        steady_limit = "16m"
+        files_cap = "17m"
+        unknown_alarm = "18m"
+        unattended_alarm = "19h"
+        blind_grace = "20m"
+        blind_alarm = "21m"
+        alarm_repeat = "22m"
+        files_exclude = ["*.o"]
+        ignore_processes = ["agetty"]
+        agents = ["robot"]
+        progress_cpu = 23
+        progress_io = 24
+        """
+
+    private static var expectedIdle: Configuration.Idle {
+        func minutes(_ count: Int) -> Duration { .seconds(count * 60) }
+        var policy = IdleSettings()
+        policy.threshold = minutes(2)
+        policy.waitingThreshold = minutes(3)
+        policy.warnBefore = .seconds(30)
+        policy.busyCap = minutes(4 * 60)
+        policy.silentCap = minutes(5)
+        policy.wakeUpHorizon = minutes(6)
+        policy.wakeUpGrace = minutes(7)
+        policy.wakeUpCap = minutes(8 * 60)
+        policy.progressWindow = minutes(9)
+        policy.holdCap = minutes(10)
+        policy.operationCap = minutes(11)
+        policy.interruptionGrant = minutes(12)
+        policy.interruptionLimit = 13
+        policy.weakLimit = minutes(14)
+        policy.steadyPause = minutes(15)
+        policy.steadyLimit = minutes(16)
+        policy.filesCap = minutes(17)
+        policy.unknownAlarm = minutes(18)
+        policy.unattendedAlarm = minutes(19 * 60)
+        policy.blindGrace = minutes(20)
+        policy.blindAlarm = minutes(21)
+        policy.alarmRepeat = minutes(22)
+        return Configuration.Idle(
+            enabled: false, policy: policy, bootGrace: minutes(1), filesExclude: ["*.o"],
+            ignoreProcesses: ["agetty"], agents: ["robot"], progressCPU: 23, progressIO: 24)
+    }
+
+    @Test func `durations of idle detection that contradict each other are refused with both`() {
+        #expect(
+            problems("[idle]\nthreshold = \"5m\"\n") == [
+                "samd.toml:2: idle.threshold: is 5m, which is not longer than idle.warn_before (5m); "
+                    + "write a longer idle.threshold, or a shorter idle.warn_before"
+            ])
+        let found = problems(
+            """
+            [idle]
+            waiting_threshold = "29m"
+            blind_alarm = "1m"
+            steady_limit = "5m"
+            busy_cap = "1h"
+            """)
+        #expect(
+            found.map { $0.prefix { $0 != "," } } == [
+                "samd.toml:2: idle.waiting_threshold: is 29m", "samd.toml:3: idle.blind_alarm: is 1m",
+                "samd.toml:4: idle.steady_limit: is 5m", "samd.toml:5: idle.busy_cap: is 1h",
+            ])
+        #expect(problems("[idle]\nwaiting_threshold = \"30m\"\nblind_alarm = \"2m\"\n").isEmpty)
+    }
+
+    @Test func `settings of the policy become texts and are read back, a mistyped one is named`() throws {
+        let policy = Self.expectedIdle.policy
+        let texts = IdleSettingTexts.texts(of: policy).map { (name: $0.key, value: $0.value) }
+        #expect(texts.count == Mirror(reflecting: policy).children.count, "a field has no setting")
+        #expect(try IdleSettingTexts.apply(texts, to: IdleSettings(), file: "t") == policy)
+        #expect(
+            try IdleSettingTexts.apply([("idle.busy_cap", "3h")], to: IdleSettings(), file: "t").busyCap
+                == .seconds(3 * 3600))
+        #expect {
+            _ = try IdleSettingTexts.apply([("buzy_cap", "3h")], to: IdleSettings(), file: "t")
+        } throws: {
+            "\($0)".contains("write idle.busy_cap, if that was meant")
+        }
+        #expect {
+            _ = try IdleSettingTexts.apply([("threshold", "soon")], to: IdleSettings(), file: "t")
+        } throws: {
+            "\($0)".contains("idle.threshold: does not take soon; write a duration from 1m")
+        }
     }
 
     @Test func `a private key is not given to an endpoint that everybody can open`() throws {

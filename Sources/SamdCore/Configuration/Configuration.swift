@@ -1,4 +1,5 @@
 package import CaddyConfig
+package import IdleDetector
 import ProcFS
 
 /// Everything an operator can decide, with its defaults; `ConfigurationSchema` says how each value is written in TOML.
@@ -12,10 +13,11 @@ package struct Configuration: Sendable, Equatable {
         package var logLevel = LogLevel.info
     }
 
-    /// Whose processes belong to the workspace.
+    /// Whose processes and which folders belong to the workspace.
     package struct Workspace: Sendable, Equatable {
         package var owners: [WorkspaceOwner] = []
         package var containers = true
+        package var folders = IdleDefaults.folders
     }
 
     /// Which listening ports are offered, and how changes are noticed.
@@ -59,17 +61,37 @@ package struct Configuration: Sendable, Equatable {
         package var accessLog = true
     }
 
+    /// When the machine counts as unused.
+    package struct Idle: Sendable, Equatable {
+        package var enabled = true
+        /// What the policy goes by.
+        package var policy = IdleSettings()
+        /// The machine counts as used for so long after it booted.
+        package var bootGrace: Duration = .seconds(600)
+        package var filesExclude = IdleDefaults.filesExclude
+        package var ignoreProcesses = IdleDefaults.ignoreProcesses
+        /// Executables of further coding agents.
+        package var agents: [String] = []
+        /// Percent of one core from which a process makes progress.
+        package var progressCPU = 3
+        /// MiB read and written per minute from which it does.
+        package var progressIO = 4
+    }
+
     package var daemon = Daemon()
     package var workspace = Workspace()
     package var ports = Ports()
     package var routes = Routes()
     package var caddy = Caddy()
+    package var idle = Idle()
 
     /// The defaults.
     package init() {}
 
     /// Where the sockets are through which Caddy reaches into network namespaces.
     package var relayFolder: String { "\(daemon.runtimeDirectory)/relay" }
+    /// What led to the last verdicts, in the form of a recording.
+    package var idleTrace: String { "\(daemon.stateDirectory)/idle-trace.jsonl" }
     /// Where Caddy writes its access log; nil when it is turned off.
     package var accessLogSocket: String? {
         caddy.accessLog ? "\(daemon.runtimeDirectory)/access.sock" : nil

@@ -120,7 +120,7 @@ extension Configuration {
                     problem: "makes \(name), whose labels may have 63 characters and the whole 253",
                     accepted: "a shorter name"))
         }
-        return problems + encryptionProblems()
+        return problems + encryptionProblems() + idleProblems()
     }
 
     private func encryptionProblems() -> [ConfigurationProblem] {

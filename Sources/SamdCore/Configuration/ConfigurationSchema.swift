@@ -36,15 +36,16 @@ struct Setting: Sendable {
 
 /// Every key that samd knows; parsing, validation, the reference and the reload rules all read this one list.
 package enum ConfigurationSchema {
-    static let settings: [Setting] = daemon + workspace + ports + routes + caddy
+    static let settings: [Setting] = daemon + workspace + ports + routes + caddy + idle
 
     /// The sections in order, with the sentence that opens each in the reference.
     static let sections: [(name: String, summary: String)] = [
         ("daemon", "Where samd keeps its things and how it watches itself."),
-        ("workspace", "Whose processes belong to the workspace."),
+        ("workspace", "Whose processes and which folders belong to the workspace."),
         ("ports", "Which listening ports are offered, and how changes are noticed."),
         ("routes", "How published ports are named and who may open them."),
         ("caddy", "Where Caddy is and what it listens on for samd."),
+        ("idle", "When the machine counts as unused; idle.md explains the signals that it is told by."),
     ]
 
     private static let daemon: [Setting] = [
@@ -76,6 +77,12 @@ package enum ConfigurationSchema {
         Setting(
             "workspace.containers", \.workspace.containers, .boolean,
             "Whether ports that containers listen on are published: those that root or a workspace owner started, with whatever users inside."
+        ),
+        Setting(
+            "workspace.folders", \.workspace.folders,
+            .list(of: .absolutePath, limit: 64, example: "[\"/workspace\", \"/home/dev/app\"]"),
+            reloadable: false,
+            "Folders whose changed files show that the machine is used; those that are missing do not matter. The folders that Claude works in are watched as well."
         ),
     ]
 
