@@ -10,7 +10,8 @@ import Systemd
 
 /// The daemon: what runs, in which order it depends on each other, and how it ends.
 ///
-/// ports ──► state ──► relays and caddy ──► state ──► connections that must end; accessLog ──► traffic; api reads them all;
+/// ports ──► state ──► relays and caddy ──► state ──► connections that must end; accessLog ──► traffic; probes ──► idle;
+/// api reads them all;
 /// the watchdog reads every service's progress. A service that throws ends the daemon, and systemd starts it again; Caddy
 /// keeps serving the routes meanwhile.
 package struct Daemon: Sendable {
@@ -66,20 +67,23 @@ package struct Daemon: Sendable {
                 readiness.scanned()
             },
             onWakeUpSource: { await state.wakeUpSourceChanged($0) })
+        let idle = setup.idleState(
+            sources: IdleSources(), vm: await state.vm(), notify: { _ in },
+            showSummary: { summary in Task { await state.idleChanged(summary) } })
         let metrics: @Sendable () async -> [MetricFamily] = {
             DaemonMetrics(
                 ports: await state.portList(), services: monitors.all.map { $0.snapshot() },
                 watch: ports.statistics(), traffic: traffic.snapshot(), trafficElsewhere: traffic.elsewhere,
                 accessLog: accessLog?.statistics() ?? AccessLogStatistics(), relays: relays.statistics(),
                 relayTotal: relays.total(),
-                events: log.counts()
+                events: log.counts(), idle: await idle?.metrics()
             ).families
         }
         let api = LocalAPIServer(
             monitor: monitors.api, listener: setup.listener,
             routes: LocalAPIRoutes(
                 state: state, log: log, about: setup.facts, monitors: monitors.all,
-                authorization: { await setup.authorization(state) }, metrics: metrics),
+                authorization: { await setup.authorization(state) }, metrics: metrics, idle: idle),
             logger: setup.logger)
         let services: [any SupervisedService] = [ports, relays, caddy, api] + (accessLog.map { [$0] } ?? [])
         let watchdog = WatchdogService(
@@ -92,6 +96,7 @@ package struct Daemon: Sendable {
                 let service = setup.withInjectedFault(service)
                 group.addTask { try await Self.supervise(service) }
             }
+            if let idle { group.addTask { await idle.run() } }
             group.addTask {
                 for await outcome in outcomes.stream {
                     await state.caddyReported(outcome)
@@ -112,7 +117,7 @@ package struct Daemon: Sendable {
                 try await Task.sleep(for: .seconds(86_400 * 3650), clock: .suspending)
             }
             group.addTask {
-                try await Self.obey(signals, setup: setup, state: state)
+                try await Self.obey(signals, setup: setup, state: state, idle: idle)
                 throw CancellationError()
             }
             defer {
@@ -134,7 +139,7 @@ package struct Daemon: Sendable {
     }
 
     private static func obey(
-        _ signals: AsyncStream<DaemonSignal>, setup: DaemonSetup, state: DaemonState
+        _ signals: AsyncStream<DaemonSignal>, setup: DaemonSetup, state: DaemonState, idle: IdleState?
     ) async throws {
         var configuration = setup.configuration
         for await signal in signals {
@@ -144,6 +149,7 @@ package struct Daemon: Sendable {
                 if let new = setup.reload(over: configuration) {
                     do {
                         try await state.reconfigure(new, certificate: try CertificateFiles.load(new))
+                        await idle?.reconfigure(new.idle.policy)
                         configuration = new
                     } catch {
                         setup.log.record(

@@ -39,6 +39,9 @@ package struct DaemonSetup: Sendable {
     private let initialCertificate: CertificatePair?
     private let overridesFile: StateFile<[PortOverrides.Entry]>
     private let initialOverrides: PortOverrides
+    private let idleFile: StateFile<IdleMemory>
+    private let activityFile: StateFile<InterruptionWatch.Record>
+    private let rememberedIdle: (memory: IdleMemory?, activity: InterruptionWatch.Record?)
     private let stalledService: String?
     /// Held for as long as the setup lives.
     private let lock: InstanceLock
@@ -84,6 +87,9 @@ package struct DaemonSetup: Sendable {
         initialCredentials = try Self.credentials(
             user: configuration.routes.user, in: credentialsFile, log: log)
         initialCertificate = try CertificateFiles.load(configuration)
+        idleFile = StateFile(path: "\(daemon.stateDirectory)/idle.json", version: 1, bootID: facts.bootID)
+        activityFile = StateFile(path: "\(daemon.stateDirectory)/activity.json", version: 1)
+        rememberedIdle = (try Self.load(idleFile, log: log), try Self.load(activityFile, log: log))
         stalledService = environment("SAMD_FAULT_STALL")
         if let stalledService {
             logger.warning(
@@ -154,6 +160,38 @@ package struct DaemonSetup: Sendable {
             overrides: initialOverrides, hostName: facts.hostName, ephemeral: EphemeralPorts.range(),
             log: log, users: users,
             sightings: sightings, traffic: traffic, effects: effects)
+    }
+
+    /// Idle detection's state; nil where it is turned off.
+    func idleState(
+        sources: IdleSources, vm: String, notify: @escaping @Sendable (NotificationRequest) -> Void,
+        showSummary: @escaping @Sendable (String) -> Void
+    ) -> IdleState? {
+        guard configuration.idle.enabled else { return nil }
+        var effects = IdleEffects()
+        (effects.notify, effects.showSummary) = (notify, showSummary)
+        // Flushing to disk may take seconds; no verdict waits for it. Before the process ends all is written.
+        let queue = DispatchQueue(label: "samd.idle-memory")
+        let (log, idleFile, activityFile) = (log, idleFile, activityFile)
+        effects.save = { memory in
+            queue.async { Self.keep(memory, in: idleFile, "what idle detection remembers", log: log) }
+        }
+        effects.saveActivity = { record in
+            queue.async { Self.keep(record, in: activityFile, "what works on this machine", log: log) }
+        }
+        effects.flush = { queue.sync {} }
+        return IdleState(
+            settings: configuration.idle.policy, bootGrace: configuration.idle.bootGrace,
+            identity: RecordingIdentity(vm: vm, bootID: facts.bootID), memory: rememberedIdle.memory,
+            lastActivity: rememberedIdle.activity, log: log, sources: sources,
+            trace: IdleTrace(path: configuration.idleTrace), effects: effects)
+    }
+
+    private static func keep<Value>(_ value: Value, in file: StateFile<Value>, _ what: String, log: EventLog) {
+        do { try file.save(value) } catch {
+            log.record(
+                .stateDiscarded, level: .warning, "\(what) could not be saved: \(error)", ["path": file.path])
+        }
     }
 
     func authorization(_ state: DaemonState) async -> PeerAuthorization {

@@ -53,6 +53,7 @@ extension DaemonState {
         case .kernelEvents: parts.append("kernel events")
         case .polling: parts.append("polling")
         }
+        if !idleSummary.isEmpty { parts.append(idleSummary) }
         if case .failing(let reason) = caddy { parts.append(reason) }
         return parts.joined(separator: "; ")
     }

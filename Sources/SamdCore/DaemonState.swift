@@ -44,6 +44,8 @@ package actor DaemonState {
     private(set) var wakeUp: WakeUpSource?
     private var lastExtras = CaddyExtras()
     private var lastStatusLine = ""
+    /// Whether the machine is used, in a few words; empty where samd does not look.
+    private(set) var idleSummary = ""
 
     /// Creates the state of a daemon that has seen nothing yet.
     package init(
@@ -145,6 +147,12 @@ package actor DaemonState {
             effects.setRelays(requestedRelays)
         }
         relayRetry = (task, wait)
+    }
+
+    /// What the status line says about the machine's use from now on.
+    package func idleChanged(_ summary: String) {
+        idleSummary = summary
+        publishStatusLine()
     }
 
     // MARK: What people decide

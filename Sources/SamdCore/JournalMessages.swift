@@ -24,6 +24,13 @@ package enum EventKind: String, Sendable, Codable, CaseIterable {
     case serviceRecovered = "service.recovered"
     case serviceStalled = "service.stalled"
     case stateDiscarded = "state.discarded"
+    case idleActive = "idle.active"
+    case idleWaiting = "idle.waiting"
+    case idleIdle = "idle.idle"
+    case idleDeadlineNear = "idle.deadline-near"
+    case idleAlarm = "idle.alarm"
+    case idleInterrupted = "idle.interrupted"
+    case claudeChanged = "claude.changed"
 
     /// The journal's MESSAGE_ID, 32 hexadecimal digits.
     package var messageID: String {
@@ -49,6 +56,13 @@ package enum EventKind: String, Sendable, Codable, CaseIterable {
         case .serviceRecovered: "df1f8a14f315476e8fe9dff8d9092d1e"
         case .serviceStalled: "31bc0e1d68a94531b4b55dd36cd106dd"
         case .stateDiscarded: "b36118e96fe646109c5b220109245c4c"
+        case .idleActive: "f4546036101362172411056a553142a0"
+        case .idleWaiting: "f03703ba28fdbfb4149aab111852b63a"
+        case .idleIdle: "edcd46009bd75a44394e1cc3d9d01f20"
+        case .idleDeadlineNear: "9a437d54161f50262e6d5f76c21c5feb"
+        case .idleAlarm: "16695b25eb06272a6265fa6c23fdd9fe"
+        case .idleInterrupted: "1736822ed94cb181ca964127fef6bd9f"
+        case .claudeChanged: "0ac706e7b6e006691da087859ed0fff5"
         }
     }
 }

@@ -13,7 +13,7 @@ struct Samd: AsyncParsableCommand {
             """,
         version: SamdVersion.current,
         subcommands: [
-            RunCommand.self, StatusCommand.self, PortsCommand.self, EventsCommand.self, PasswordCommand.self,
-            DoctorCommand.self, ConfigCommand.self,
+            RunCommand.self, StatusCommand.self, PortsCommand.self, IdleCommand.self, EventsCommand.self,
+            PasswordCommand.self, DoctorCommand.self, ConfigCommand.self,
         ])
 }

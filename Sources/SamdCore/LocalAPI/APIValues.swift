@@ -39,6 +39,8 @@ package struct StatusReport: Codable, Sendable, Equatable {
     package var wakeUp: WakeUp
     package var services: [Service]
     package var ports: Counts
+    /// Whether the machine is used; absent from a samd that does not look.
+    package var idle: IdleSummary?
 }
 
 /// `GET /v1/ports`.

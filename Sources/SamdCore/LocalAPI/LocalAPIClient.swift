@@ -100,6 +100,27 @@ package struct LocalAPIClient: Sendable {
         }
     }
 
+    /// Reads the recording of idle detection, calling `body` with pieces of it as they come.
+    ///
+    /// - Parameter follow: whether it goes on with what happens, until the daemon ends or the task is cancelled.
+    package func recording(follow: Bool, _ body: @Sendable ([UInt8]) throws -> Void) async throws {
+        var request = request("/v1/idle/recording?follow=\(follow)")
+        // The daemon sends a sign of life every 15 s.
+        request.options.idleTimeout = IdleRecordingStream.keepAlive * 3
+        let response: HTTPStreamingResponse
+        do {
+            response = try await http.stream(request)
+        } catch {
+            throw Failure.unreachable(socket: socket, detail: error.cause)
+        }
+        guard response.head.status == 200 else {
+            var bytes: [UInt8] = []
+            for try await chunk in response.body where bytes.count < 1 << 16 { bytes += chunk }
+            throw failure(status: response.head.status, Data(bytes))
+        }
+        for try await chunk in response.body { try body(chunk) }
+    }
+
     /// Long enough for a restart, which breaks what is under way.
     private static let pauseBeforeRepetition: Duration = .milliseconds(500)
 

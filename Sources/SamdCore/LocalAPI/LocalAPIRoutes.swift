@@ -35,13 +35,16 @@ package struct LocalAPIRoutes: Sendable {
     private let monitors: [ServiceMonitor]
     private let authorization: @Sendable () async -> PeerAuthorization
     private let metrics: @Sendable () async -> [MetricFamily]
+    /// Nil where idle detection is turned off.
+    private let idle: IdleState?
 
     package init(
         state: DaemonState, log: EventLog, about: DaemonFacts, monitors: [ServiceMonitor],
         authorization: @escaping @Sendable () async -> PeerAuthorization,
-        metrics: @escaping @Sendable () async -> [MetricFamily] = { [] }
+        metrics: @escaping @Sendable () async -> [MetricFamily] = { [] }, idle: IdleState? = nil
     ) {
         self.state = state
+        self.idle = idle
         self.log = log
         self.about = about
         self.monitors = monitors
@@ -69,6 +72,13 @@ package struct LocalAPIRoutes: Sendable {
         router.post("/v1/password") { _, context in
             _ = try await mayChange(context)
             return try Self.answer(try await state.renewPassword())
+        }
+        router.get("/v1/idle") { _, _ in
+            try Self.answer(await idle?.report() ?? IdleReport.off(at: Timestamp.text(.now)))
+        }
+        router.get("/v1/idle/recording") { request, context in
+            _ = try await mayChange(context)
+            return try await IdleRecordingStream.response(to: request, from: idle)
         }
         router.get("/metrics") { _, _ in
             Response(
@@ -123,7 +133,8 @@ package struct LocalAPIRoutes: Sendable {
             state: await state.isStarting() ? "starting" : isDegraded ? "degraded" : "ready", pid: about.pid,
             startedAt: about.startedAt, bootID: about.bootID, vm: await state.vm(),
             wakeUp: await state.wakeUpReport(),
-            services: services, ports: await state.counts())
+            services: services, ports: await state.counts(),
+            idle: await idle?.summary() ?? IdleSummary(state: "off", summary: "off"))
     }
 
     /// Server-sent events (WHATWG HTML §9.2). A comment every 15 s shows that the connection lives and finds out when it does not.
@@ -195,7 +206,7 @@ private struct ProblemMiddleware: RouterMiddleware {
                 "not-found", status: 404, title: "No such resource",
                 detail: "\(request.method) \(request.uri.path.prefix(200)) is not part of this API",
                 hint:
-                    "GET /v1/status, /v1/ports, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password"
+                    "GET /v1/status, /v1/ports, /v1/idle, /v1/idle/recording, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password"
             )
         default:
             ProblemDetails(

@@ -14,8 +14,12 @@ package struct DaemonMetrics: Sendable {
     package var relays: [String: RelayStatistics]
     package var relayTotal: RelayStatistics
     package var events: [String: UInt64]
+    /// Nil where idle detection is turned off.
+    package var idle: IdleMetrics?
 
-    package var families: [MetricFamily] { general + portFamilies + trafficFamilies + relayFamilies }
+    package var families: [MetricFamily] {
+        general + portFamilies + trafficFamilies + relayFamilies + (idle?.families ?? [])
+    }
 
     private var general: [MetricFamily] {
         [

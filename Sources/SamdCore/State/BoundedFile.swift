@@ -11,7 +11,7 @@ package struct FileError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The reason where it is no errno.
     package let detail: String?
 
-    init(_ operation: String, _ path: String, code: Int32 = errno, detail: String? = nil) {
+    package init(_ operation: String, _ path: String, code: Int32 = errno, detail: String? = nil) {
         self.operation = operation
         self.path = path
         self.code = code

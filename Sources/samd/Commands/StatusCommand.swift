@@ -21,6 +21,7 @@ struct StatusCommand: AsyncParsableCommand {
             print(
                 "new ports are noticed by \(status.wakeUp.source)\(status.wakeUp.reason.map { ": \($0)" } ?? "")"
             )
+            if let idle = status.idle { print("use: \(idle.summary); see `samd idle`") }
             var table = Table(header: ["SERVICE", "HEALTH", "DETAIL"])
             for service in status.services {
                 table.append([service.name, service.health, service.detail])
