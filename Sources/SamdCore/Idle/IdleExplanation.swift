@@ -65,15 +65,18 @@ package struct IdleExplanation: Sendable {
         let last = verdict.lastActivity
         let what = question ?? "Claude asks its user"
         let end = verdict.deadline.map { "; the machine becomes idle \(at($0)) if nobody answers" } ?? ""
-        return
-            "Waiting: \(what)\(end). The last activity was \(ago(last.changedAt ?? last.since)): \(last.text)."
+        let text = "Waiting: \(what)\(end)."
+        // That it began to ask is what is said already.
+        if asking.contains(where: { $0.id == last.id }) { return text }
+        return "\(text) The last activity was \(ago(last.changedAt ?? last.since)): \(last.text)."
     }
 
     private var idle: String {
         let last = verdict.lastActivity
         let time = clock.timeOfDay(last.changedAt ?? last.since, now: now)
+        let age = now - verdict.since < .seconds(60) ? "" : " (for \(length(from: verdict.since)))"
         var text =
-            "Idle since \(clock.timeOfDay(verdict.since, now: now)) (for \(length(from: verdict.since))): "
+            "Idle since \(clock.timeOfDay(verdict.since, now: now))\(age): "
             + "the last activity was at \(time): \(last.text)."
         if let question { text += " \(question), and nobody answered." }
         if verdict.endAction == .image {
@@ -135,7 +138,9 @@ package struct IdleExplanation: Sendable {
 
     private func length(from moment: Moment) -> String { DurationWords.text(now - moment) }
 
-    private func ago(_ moment: Moment) -> String { "\(length(from: moment)) ago" }
+    private func ago(_ moment: Moment) -> String {
+        now - moment < .seconds(1) ? "just now" : "\(length(from: moment)) ago"
+    }
 
     private func at(_ moment: Moment) -> String {
         let time = "at \(clock.timeOfDay(moment, now: now))"

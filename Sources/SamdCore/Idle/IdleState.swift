@@ -58,7 +58,7 @@ package actor IdleState {
     let effects: IdleEffects
     private let identity: RecordingIdentity
     private let sources: IdleSources
-    let trace: IdleTrace?
+    nonisolated let trace: IdleTrace?
     private let bootGrace: Duration
     private let startedAt: Moment
 
@@ -197,7 +197,7 @@ package actor IdleState {
         guard now < end else { return [] }
         return [
             Signal(
-                id: "operation:boot", kind: .operation, subject: "the machine has just booted", since: .boot,
+                id: "operation:boot", kind: .operation, subject: "waits after the boot", since: .boot,
                 until: end)
         ]
     }
