@@ -14,23 +14,18 @@ struct ConnectionEnder: Sendable {
     private let diagnostics = SocketDiagnostics()
     private let queue = DispatchQueue(label: "samd.connections")
 
-    /// A request that Caddy had let in under the old configuration may connect a moment after the change. Later rounds are
-    /// for routes that let nobody in any more; a reopened one has connections again that are to stay.
-    private static let rounds: [Duration] = [.zero, .milliseconds(200), .seconds(1)]
-    private static let roundsForReopened: [Duration] = [.zero, .milliseconds(200)]
-
     init(caddy: CaddyIdentity, relays: NamespaceRelays, log: EventLog) {
         self.caddy = caddy
         self.relays = relays
         self.log = log
     }
 
-    /// Begins to end the connections of these routes.
-    func end(_ revocations: [Revocation]) {
-        for revocation in revocations {
-            let delays = revocation.isReopened ? Self.roundsForReopened : Self.rounds
-            for delay in delays {
-                queue.asyncAfter(deadline: .now() + delay.inSeconds) { end(revocation.route) }
+    /// Ends the connections that these routes have now.
+    func end(_ routes: [Route]) async {
+        await withCheckedContinuation { continuation in
+            queue.async {
+                for route in routes { end(route) }
+                continuation.resume()
             }
         }
     }

@@ -6,8 +6,10 @@ package struct DaemonEffects: Sendable {
     package var submit: @Sendable (CaddyDocument) -> Void
     /// Makes the relays exactly these, in the background; `DaemonState.relaysReported` is told the result.
     package var setRelays: @Sendable ([RelayRequest]) -> Void
-    /// Ends open connections, in the background.
-    package var endConnections: @Sendable ([Revocation]) -> Void
+    /// Ends the connections that routes have now; returns when that is done.
+    package var endConnections: @Sendable ([Route]) async -> Void
+    /// Returns after a while.
+    package var pause: @Sendable (Duration) async -> Void
     /// Writes the overrides to disk before it returns.
     package var saveOverrides: @Sendable ([PortOverrides.Entry]) throws -> Void
     /// Writes the overrides to disk in the background, behind what was saved before.
@@ -24,7 +26,10 @@ package struct DaemonEffects: Sendable {
     package init(
         submit: @escaping @Sendable (CaddyDocument) -> Void,
         setRelays: @escaping @Sendable ([RelayRequest]) -> Void = { _ in },
-        endConnections: @escaping @Sendable ([Revocation]) -> Void = { _ in },
+        endConnections: @escaping @Sendable ([Route]) async -> Void = { _ in },
+        pause: @escaping @Sendable (Duration) async -> Void = { duration in
+            try? await Task.sleep(for: duration, clock: .suspending)
+        },
         saveOverrides: @escaping @Sendable ([PortOverrides.Entry]) throws -> Void = { _ in },
         saveOverridesSoon: @escaping @Sendable ([PortOverrides.Entry]) -> Void = { _ in },
         loadCredentials: @escaping @Sendable (String) throws -> WebCredentials,
@@ -35,6 +40,7 @@ package struct DaemonEffects: Sendable {
         self.submit = submit
         self.setRelays = setRelays
         self.endConnections = endConnections
+        self.pause = pause
         self.saveOverrides = saveOverrides
         self.saveOverridesSoon = saveOverridesSoon
         self.loadCredentials = loadCredentials

@@ -136,7 +136,7 @@ package struct DaemonSetup: Sendable {
             setRelays: { requests in
                 relayQueue.async { onRelays(requests, relays.apply(requests)) }
             },
-            endConnections: { ender.end($0) },
+            endConnections: { await ender.end($0) },
             saveOverrides: { entries in try queue.sync { try overridesFile.save(entries) } },
             saveOverridesSoon: { entries in
                 queue.async {

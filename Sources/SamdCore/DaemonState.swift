@@ -32,6 +32,9 @@ package actor DaemonState {
     private var served: CaddyDocument?
     private var awaitingCaddy: [Int: CheckedContinuation<Void, Never>] = [:]
     private var nextWaiter = 0
+    /// The newest ending of connections, until those who came in before the change are gone.
+    private var ending: (number: Int, task: Task<Void, Never>)?
+    private var endings = 0
     /// What the relays were last asked to be, and what became of each by name: nil for one that listens.
     private var requestedRelays: [RelayRequest] = []
     private var relayOutcomes: [String: Refusal?] = [:]
@@ -157,7 +160,8 @@ package actor DaemonState {
 
     // MARK: What people decide
 
-    /// Changes what is decided about the port of a name, and returns it once Caddy has the change, at the latest after 3 s.
+    /// Changes what is decided about the port of a name, and returns it once Caddy has the change and whom it shuts out is
+    /// gone, at the latest after 3 s.
     ///
     /// - Parameter isByRoot: whether root asks, who may publish what others may not.
     package func change(
@@ -197,7 +201,8 @@ package actor DaemonState {
         return reports([now])[0]
     }
 
-    /// Makes a new web password, and returns it once Caddy asks for it, at the latest after 3 s.
+    /// Makes a new web password, and returns it once Caddy asks for it and who had the old one is gone, at the latest after
+    /// 3 s.
     package func renewPassword() async throws(ProblemDetails) -> PasswordReport {
         do {
             credentials = try effects.renewPassword(configuration.routes.user)
@@ -248,17 +253,31 @@ package actor DaemonState {
         alarm.cancel()
     }
 
-    /// Returns once Caddy took what it was last asked for or failed, at the latest after `limit`.
+    /// Returns once Caddy took what it was last asked for, and who came in before is put out, or Caddy failed; at the latest
+    /// after `limit`.
     private func servedAll(within limit: Duration) async {
-        guard submitted != nil, served != submitted else { return }
+        guard submitted != nil, served != submitted || ending != nil else { return }
         let waiter = nextWaiter
         nextWaiter += 1
         let alarm = Task {
             try await Task.sleep(for: limit, clock: .suspending)
             awaitingCaddy.removeValue(forKey: waiter)?.resume()
         }
-        await withCheckedContinuation { awaitingCaddy[waiter] = $0 }
+        await withCheckedContinuation { continuation in
+            awaitingCaddy[waiter] = continuation
+            if served == submitted { endWaitWhenPutOut() }
+        }
         alarm.cancel()
+    }
+
+    /// A new connection that came before would be ended with the old ones.
+    private func endWaitWhenPutOut() {
+        guard let ending else { return endWaitForCaddy() }
+        let waiters = Array(awaitingCaddy.keys)
+        Task {
+            await ending.task.value
+            for waiter in waiters { awaitingCaddy.removeValue(forKey: waiter)?.resume() }
+        }
     }
 
     private func endWaitForCaddy() {
@@ -315,13 +334,35 @@ package actor DaemonState {
 
     /// Caddy has a document: who came in under the one before and may not be there any more is put out.
     private func serve(_ document: CaddyDocument) {
-        if let served {
-            let revocations = Revocations.from(served, to: document)
-            if !revocations.isEmpty { effects.endConnections(revocations) }
-        }
+        let revoked = served.map { Revocations.from($0, to: document) } ?? []
         served = document
+        if !revoked.isEmpty { endConnections(of: revoked) }
         announce(document.routes)
-        if served == submitted { endWaitForCaddy() }
+        if served == submitted { endWaitWhenPutOut() }
+    }
+
+    /// A request that Caddy had let in under the old document may connect a moment after the change: hence the second round.
+    private static let stragglersComeWithin: Duration = .milliseconds(200)
+    /// And a third one, for routes that let nobody in by then: what leads there again has connections that are to stay.
+    private static let lastRoundAfter: Duration = .milliseconds(800)
+
+    private func endConnections(of routes: [Route]) {
+        endings += 1
+        let number = endings
+        let task = Task {
+            await effects.endConnections(routes)
+            await effects.pause(Self.stragglersComeWithin)
+            await effects.endConnections(routes)
+            if ending?.number == number { ending = nil }
+        }
+        ending = (number, task)
+        Task {
+            await task.value
+            await effects.pause(Self.lastRoundAfter)
+            let upstreams = Set((served?.routes ?? []).map(\.upstream))
+            let closed = routes.filter { !upstreams.contains($0.upstream) }
+            if !closed.isEmpty { await effects.endConnections(closed) }
+        }
     }
 
     private func announceRefusal(_ port: RoutedPort, owners: RoutingPolicy.Owners) {

@@ -21,14 +21,19 @@ final class StateFixture: Sendable {
     private final class Recorded: Sendable {
         let documents = Mutex<[CaddyDocument]>([])
         let statusLines = Mutex<[String]>([])
-        let revocations = Mutex<[Revocation]>([])
+        let ended = Mutex<[[String]]>([])
+        let pauses = Pauses()
         let saved = Mutex<[[PortOverrides.Entry]]>([])
         let unreachableRelays = Mutex<Set<String>>([])
         let relays = Mutex<[RelayRequest]>([])
         let credentials = Mutex(WebCredentials(user: "dev", password: "secret", passwordHash: "hash"))
     }
 
-    var revocations: [Revocation] { recorded.revocations.withLock { $0 } }
+    /// The ids of the routes whose connections were ended, round by round.
+    var ended: [[String]] { recorded.ended.withLock { $0 } }
+    /// Returns when there were so many rounds.
+    func roundsEnded(_ count: Int) async { while ended.count < count { await Task.yield() } }
+    var pauses: Pauses { recorded.pauses }
     var savedOverrides: [PortOverrides.Entry]? { recorded.saved.withLock { $0.last } }
     func saveCredentials(_ new: WebCredentials) { recorded.credentials.withLock { $0 = new } }
 
@@ -60,12 +65,39 @@ final class StateFixture: Sendable {
             effects: DaemonEffects(
                 submit: { document in recorded.documents.withLock { $0.append(document) } },
                 setRelays: { requests in recorded.relays.withLock { $0 = requests } },
-                endConnections: { revocations in recorded.revocations.withLock { $0 += revocations } },
+                endConnections: { routes in recorded.ended.withLock { $0.append(routes.map(\.id)) } },
+                pause: { _ in await recorded.pauses.pause() },
                 saveOverrides: { entries in recorded.saved.withLock { $0.append(entries) } },
                 saveOverridesSoon: { entries in recorded.saved.withLock { $0.append(entries) } },
                 loadCredentials: { _ in recorded.credentials.withLock { $0 } },
                 renewPassword: { WebCredentials(user: $0, password: "new", passwordHash: "h-new") },
                 showStatusLine: { line in recorded.statusLines.withLock { $0.append(line) } }))
+    }
+}
+
+/// Pauses that are over at once, or when they are told to be.
+final class Pauses: Sendable {
+    private let state = Mutex((isHeld: false, waiting: [CheckedContinuation<Void, Never>]()))
+
+    func hold() { state.withLock { $0.isHeld = true } }
+
+    func pause() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state in
+                if state.isHeld { state.waiting.append(continuation) }
+                return !state.isHeld
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    /// Waits until somebody pauses, and ends that pause.
+    func endOne() async {
+        while true {
+            let next = state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
+            if let next { return next.resume() }
+            await Task.yield()
+        }
     }
 }
 
@@ -219,13 +251,48 @@ final class StateFixture: Sendable {
         let opened = try await change("3000", to: PortChange(auth: .public))
         #expect(opened.auth == "public" && opened.state == "published" && opened.override?.auth == "public")
         #expect(fixture.documents.last?.routes.first?.isPublic == true)
-        #expect(fixture.savedOverrides?.count == 1 && fixture.revocations.isEmpty)
+        #expect(fixture.savedOverrides?.count == 1 && fixture.ended.isEmpty)
         let closed = try await change("3000", to: PortChange(auth: .basic))
-        #expect(closed.auth == "basic" && fixture.revocations.map(\.route.id) == ["p3000"])
+        #expect(closed.auth == "basic" && fixture.ended == [["p3000"], ["p3000"]])
         #expect(
             fixture.events.map(\.type) == ["port.published", "port.access-changed", "port.access-changed"])
         _ = try await change("3000", to: PortChange(isReset: true))
         #expect(fixture.savedOverrides?.isEmpty == true)
+    }
+
+    @Test func `who closes a port is answered when those who came late are put out, too`() async throws {
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        _ = try await change("3000", to: PortChange(auth: .public))
+        fixture.pauses.hold()
+        let isAnswered = Mutex(false)
+        async let closed = {
+            let report = try await change("3000", to: PortChange(auth: .basic))
+            isAnswered.withLock { $0 = true }
+            return report
+        }()
+        await fixture.roundsEnded(1)
+        // Whatever waits in the state's queue before this comes first.
+        #expect(await state.portList().ports.map(\.auth) == ["basic"])
+        #expect(!isAnswered.withLock { $0 })
+        await fixture.pauses.endOne()
+        #expect(try await closed.auth == "basic" && fixture.ended.count == 2)
+        await fixture.pauses.endOne()
+    }
+
+    @Test func `what is published again keeps the connections that it has by then`() async throws {
+        await state.portsChanged([listener(3000), listener(3001)])
+        try await apply()
+        fixture.pauses.hold()
+        await state.portsChanged([])
+        try await apply()
+        await fixture.pauses.endOne()
+        await fixture.roundsEnded(2)
+        await state.portsChanged([listener(3000)])
+        try await apply()
+        await fixture.pauses.endOne()
+        await fixture.roundsEnded(3)
+        #expect(fixture.ended == [["p3000", "p3001"], ["p3000", "p3001"], ["p3001"]])
     }
 
     @Test func `another user's listener forgets what was set for the number`() async throws {
@@ -235,7 +302,8 @@ final class StateFixture: Sendable {
         await state.portsChanged([listener(3000, uid: 1001)])
         #expect(fixture.savedOverrides?.isEmpty == true)
         try await apply()
-        #expect(fixture.revocations.map(\.route.id) == ["p3000"], "the old owner's guests are put out")
+        await fixture.roundsEnded(2)
+        #expect(fixture.ended == [["p3000"], ["p3000"]], "the old owner's guests are put out")
         await state.portsChanged([listener(3000)])
         #expect(fixture.documents.last?.routes.first?.isPublic == false)
         #expect(fixture.events.contains { $0.type == "port.override-dropped" })
@@ -296,7 +364,7 @@ final class StateFixture: Sendable {
         }
         defer { caddy.cancel() }
         #expect(try await state.renewPassword().password == "new")
-        #expect(fixture.revocations.map(\.route.id) == ["p3000"])
+        #expect(fixture.ended == [["p3000"], ["p3000"]])
     }
 
     @Test func `what root decided others do not widen`() async throws {
