@@ -16,6 +16,8 @@ package struct PortChanges: Sendable {
         package var snapshot: [ListeningPort]?
         /// Whether the scan differs from the one before.
         package var sawDifference: Bool
+        /// Whether a socket listens that did not before.
+        package var sawNewSocket = false
         /// When the next scan is needed to decide what was left open; `nil` if nothing is.
         package var lookAgainAt: SuspendingClock.Instant?
     }
@@ -60,6 +62,7 @@ package struct PortChanges: Sendable {
         }
         var isUrgent = tracked.count < before
         let seen = merge(scan)
+        let sawNewSocket = seen.contains { tracked[$0.key]?.port.inode != $0.value.listener.inode }
         var sawDifference = add(seen, at: now) || isUrgent
         let owners = Dictionary(seen.keys.map { (Number($0), [$0.ownerUID]) }, uniquingKeysWith: +)
         var nextLooks: [SuspendingClock.Instant] = []
@@ -90,9 +93,11 @@ package struct PortChanges: Sendable {
                 }
             }
         }
-        return publish(
+        var outcome = publish(
             at: now, isUrgent: isUrgent, sawNothing: scan.sawNothing, sawDifference: sawDifference,
             lookAgainAt: nextLooks.filter { $0 > now }.min())
+        outcome.sawNewSocket = sawNewSocket
+        return outcome
     }
 
     /// When to look again at a listener that is absent; `nil` if it has been for too long.

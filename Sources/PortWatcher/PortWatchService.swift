@@ -90,19 +90,21 @@ package struct PortWatchService: SupervisedService {
         var schedule: ScanSchedule
         var wakeUpSource: WakeUpSource?
         var verifiedAt: SuspendingClock.Instant
-        /// When to look again whose the listeners are, after some came or went.
-        var ownersCheck: SuspendingClock.Instant?
+        var ownersCheck: OwnersCheck
 
         var wholeAt: SuspendingClock.Instant
 
         /// Quick looks may miss an exchange of two sockets; not for longer than this.
         func isWholeDue(at now: SuspendingClock.Instant) -> Bool { wholeAt.duration(to: now) >= .seconds(1) }
 
-        var nextLook: SuspendingClock.Instant { min(schedule.nextScan, ownersCheck ?? schedule.nextScan) }
+        var nextLook: SuspendingClock.Instant {
+            min(schedule.nextScan, ownersCheck.dueAt ?? schedule.nextScan)
+        }
 
         init(settings: PortWatchSettings, now: SuspendingClock.Instant) {
             changes = PortChanges(settings: settings)
             schedule = ScanSchedule(settings: settings, at: now)
+            ownersCheck = OwnersCheck(delay: settings.ownersCheckDelay)
             verifiedAt = now
             wholeAt = now
         }
@@ -112,9 +114,12 @@ package struct PortWatchService: SupervisedService {
         monitor.progressed()
         let start = now()
         guard loop.nextLook <= start else { return }
-        let isCheckDue = loop.ownersCheck.map { $0 <= start } ?? false
+        let isCheckDue = loop.ownersCheck.dueAt.map { $0 <= start } ?? false
         let isVerifying = isCheckDue || loop.verifiedAt.duration(to: start) >= settings.reconcileInterval
-        if isVerifying { (loop.verifiedAt, loop.ownersCheck) = (start, nil) }
+        if isVerifying {
+            loop.verifiedAt = start
+            loop.ownersCheck.checked(at: start)
+        }
         let depth: ScanDepth =
             isVerifying
             ? .verifying
@@ -130,9 +135,8 @@ package struct PortWatchService: SupervisedService {
         }
         let outcome = loop.changes.observe(scan, at: end)
         loop.schedule.scanned(from: start, to: end, outcome: outcome)
-        if outcome.sawDifference, !isVerifying, loop.ownersCheck == nil {
-            loop.ownersCheck = end.advanced(by: settings.ownersCheckDelay)
-        }
+        // Another owner that a check found is no reason for the next one.
+        if outcome.sawNewSocket || outcome.sawDifference && !isVerifying { loop.ownersCheck.changed(at: end) }
         if let snapshot = outcome.snapshot { await onChange(snapshot) }
         monitor.report(health(of: scan, count: loop.changes.count, source: loop.wakeUpSource))
         monitor.progressed()

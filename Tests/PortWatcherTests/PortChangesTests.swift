@@ -37,7 +37,7 @@ import Testing
         #expect(ports(outcome) == [3, 3, 9])
         #expect(outcome.snapshot?.first?.identity.address == .loopbackIPv4)
         #expect(outcome.snapshot?.first?.firstSeen == start.advanced(by: .seconds(1)))
-        #expect(outcome.sawDifference)
+        #expect(outcome.sawDifference && outcome.sawNewSocket)
         #expect(outcome.lookAgainAt == nil)
     }
 
@@ -70,7 +70,7 @@ import Testing
         _ = observe(Sample.scan(Sample.observation(1)), after: .zero)
         let absent = observe(Sample.scan(), after: .seconds(1))
         #expect(absent.snapshot == nil)
-        #expect(absent.sawDifference)
+        #expect(absent.sawDifference && !absent.sawNewSocket)
         #expect(absent.lookAgainAt == start.advanced(by: .seconds(4)))
         let still = observe(Sample.scan(), after: .milliseconds(3999))
         #expect(still.snapshot == nil)

@@ -14,6 +14,7 @@ import Testing
         let clock = HandClock()
         let monitor: ServiceMonitor
         private let snapshots = Log<[UInt16]>()
+        private let owners = Log<[Int32?]>()
         private let sources = Log<WakeUpSource>()
         private let feed: AsyncStream<PortWatchTrigger>.Continuation
         private var waits: AsyncStream<SuspendingClock.Instant>.Iterator
@@ -34,7 +35,10 @@ import Testing
             self.waits = waits.makeAsyncIterator()
             let service = PortWatchService(
                 monitor: monitor, procfs: proc.procfs, now: { clock.now },
-                onChange: { [snapshots] in snapshots.append($0.map(\.identity.port)) },
+                onChange: { [snapshots, owners] ports in
+                    snapshots.append(ports.map(\.identity.port))
+                    owners.append(ports.map(\.process?.pid))
+                },
                 onWakeUpSource: { [sources] in sources.append($0) })
             task = Task { await service.run(triggers: triggers) { waiting.yield($0) } }
             await untilIdle()
@@ -48,6 +52,8 @@ import Testing
         }
 
         func takeSnapshots() -> [[UInt16]] { snapshots.take() }
+        /// The pids behind the ports of each snapshot.
+        func takeOwners() -> [[Int32?]] { owners.take() }
         func takeSources() -> [WakeUpSource] { sources.take() }
 
         func end() async {
@@ -127,6 +133,31 @@ import Testing
         #expect(driven.wakeAt == Heartbeat.interval)
         await driven.step(.alarm, after: .seconds(15))
         #expect(driven.takeSnapshots() == [[3000]])
+        await driven.end()
+    }
+
+    @Test("A socket is looked at again 2 s after it came, also if another came shortly before")
+    func handedOn() async throws {
+        let driven = try await Driven()
+        await driven.step(.wakeUpSource(.kernelEvents), after: .seconds(1))
+        try driven.proc.addProcess(50, holding: 99)
+        try driven.proc.setRows(Sample.row(port: 3000, inode: 99))
+        await driven.step(.kernelEvent, after: .seconds(1))
+        try driven.proc.addProcess(51, holding: 98, name: "podman")
+        try driven.proc.setRows(Sample.row(port: 3000, inode: 99) + Sample.row(port: 8088, inode: 98))
+        await driven.step(.kernelEvent, after: .milliseconds(1900))
+        #expect(driven.takeOwners() == [[], [50], [50, 51]])
+        await driven.step(.alarm, after: .milliseconds(100))
+        #expect(driven.takeOwners() == [], "the check for the first one finds nothing new")
+        try driven.proc.endProcess(51)
+        try driven.proc.addProcess(52, holding: 98, name: "conmon")
+        await driven.step(.alarm, after: .milliseconds(1800))
+        #expect(driven.takeOwners() == [])
+        #expect(driven.wakeAt == .milliseconds(100))
+        await driven.step(.alarm, after: .milliseconds(100))
+        #expect(driven.takeOwners() == [[50, 52]])
+        await driven.step(.alarm, after: .seconds(2))
+        #expect(driven.wakeAt == Heartbeat.interval, "nothing changed since")
         await driven.end()
     }
 
