@@ -17,8 +17,8 @@ from pathlib import Path
 from harness import naming
 
 RUN_DIRECTORY = Path("/run/samd-tests")
-_KILL_TIMEOUT_SECONDS = 5.0
-_BUSY_TIMEOUT_SECONDS = 5.0
+_KILL_TIMEOUT_SECONDS = 20.0
+_BUSY_TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 Command = str | Sequence[str]
 
 BOOT_TIMEOUT_SECONDS = 60.0
-STOP_TIMEOUT_SECONDS = 20.0
+STOP_TIMEOUT_SECONDS = 45.0
 COMMAND_TIMEOUT_SECONDS = 60.0
 OVERLAY_SIZE = "2g"
 # Where a machine has the root of its containers: its own, as it was before it booted.
@@ -64,10 +64,15 @@ class CommandFailed(AssertionError):
         )
 
 
+class CommandEnded(AssertionError):
+    """A command ended while a line of its output was waited for."""
+
+
 class RunningCommand:
     """A command that runs in a machine beside the test."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = arguments
         self._nsenter = subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
@@ -78,9 +83,12 @@ class RunningCommand:
         )
 
     def read_line(self) -> str:
-        """The next line of its output, without the line's end; blocks until there is one."""
+        """The next line of its output, without the line's end; blocks until there is one, or the command ends."""
         assert self._nsenter.stdout is not None
-        return self._nsenter.stdout.readline().rstrip("\n")
+        line = self._nsenter.stdout.readline()
+        if not line:
+            raise CommandEnded(f"ended while a line was waited for: {shlex.join(self._arguments)}")
+        return line.rstrip("\n")
 
     def send_signal(self, which: signal.Signals) -> bool:
         """Sends a signal to the command and what it started; false when nothing of it runs."""
@@ -222,14 +230,22 @@ class Machine:
 
     def journal(self, unit: str, **fields: str) -> list[dict[str, Any]]:
         """The unit's journal entries of this boot, oldest first, that have all the given fields."""
-        self.run(["journalctl", "--sync"])
         matches = [f"{name}={value}" for name, value in fields.items()]
-        lines = self.run(
-            ["journalctl", "--output=json", "--all", f"_SYSTEMD_UNIT={unit}.service", *matches]
-        ).stdout
+        lines = self.journalctl("--output=json", "--all", f"_SYSTEMD_UNIT={unit}.service", *matches)
         return [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
 
-    def wait_for(self, condition: Callable[[], T], what: str, timeout: float = 10.0, unit: str = "samd") -> T:
+    def journalctl(self, *options: str) -> str:
+        """What journalctl prints, with everything that was logged so far: the journal takes messages in by and by."""
+        self.run(["journalctl", "--sync"])
+        return self.run(["journalctl", "--no-pager", *options]).stdout
+
+    def wait_for(
+        self,
+        condition: Callable[[], T],
+        what: str,
+        timeout: float = polling.TIMEOUT_SECONDS,
+        unit: str = "samd",
+    ) -> T:
         """Waits for a condition; the failure's text has the unit's status and the end of its journal."""
         return polling.wait_for(condition, what, timeout, lambda: self.describe(unit))
 
@@ -306,10 +322,12 @@ class Machine:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:
             raise RuntimeError(f"nspawn ended with {self._nspawn.returncode}\n{self._console_tail()}")
-        for directory in Path(f"/proc/{self._nspawn.pid}/task").iterdir():
-            for child in (directory / "children").read_text().split():
-                if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
-                    return int(child)
+        # Its threads and children may end while they are looked at.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for directory in Path(f"/proc/{self._nspawn.pid}/task").iterdir():
+                for child in (directory / "children").read_text().split():
+                    if Path(f"/proc/{child}/comm").read_text() == "systemd\n":
+                        return int(child)
         return 0
 
     def _booted(self) -> bool:

@@ -9,6 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 INTERVAL_SECONDS = 0.05
+# Only against waiting for ever: what takes milliseconds may take seconds on a busy machine. What has to be in time says so.
+TIMEOUT_SECONDS = 30.0
 
 
 class NotYet(Exception):
@@ -18,7 +20,7 @@ class NotYet(Exception):
 def wait_for(
     condition: Callable[[], T],
     what: str,
-    timeout: float = 10.0,
+    timeout: float = TIMEOUT_SECONDS,
     explain: Callable[[], str] | None = None,
 ) -> T:
     """The condition's first true value. After `timeout` seconds an AssertionError tells what was seen."""
