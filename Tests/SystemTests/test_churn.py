@@ -148,7 +148,10 @@ def strings(value: Any) -> Iterator[str]:
 def withdrawn(events: str) -> list[tuple[int, float]]:
     """Port and time of each withdrawal."""
     found = []
-    for line in events.splitlines():
+    # The last line may be cut off.
+    for line in events.splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break
         if line.startswith("data: "):
             event = json.loads(line.removeprefix("data: "))
             if event["type"] == "port.withdrawn":

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from harness import naming
+from harness.machine import RunningCommand
 from harness.samd import Samd, host_of
 
 
@@ -17,6 +18,7 @@ def ports(samd: Samd) -> None:
     samd.publish(3000)
     samd.serve(3030, user="root")
     samd.wait_port(3030, "refused")
+    samd.machine.wait_for(lambda: "kernel events" in samd.cli("status").stdout, "kernel events are there")
 
 
 def test_ports_shows_urls_and_why_others_have_none(samd: Samd) -> None:
@@ -92,25 +94,23 @@ def test_events_resume_after_the_last_one_that_was_seen(samd: Samd) -> None:
 
 
 def test_the_api_speaks_server_sent_events(samd: Samd) -> None:
-    result = samd.machine.run(
-        [
-            "curl",
-            "--silent",
-            "--include",
-            "--max-time",
-            "1",
-            "--unix-socket",
-            "/run/samd/samd.sock",
-            "--header",
-            "Last-Event-ID: 0",
-            "http://localhost/v1/events",
-        ],
-        check=False,
+    options = ["--silent", "--include", "--no-buffer", "--unix-socket", "/run/samd/samd.sock"]
+    follower = samd.machine.start(
+        ["curl", *options, "--header", "Last-Event-ID: 0", "http://localhost/v1/events"]
     )
-    head, _, body = result.stdout.replace("\r\n", "\n").partition("\n\n")
-    assert "content-type: text/event-stream" in head.lower()
-    frame = next(block for block in body.split("\n\n") if "event: port.published" in block)
+    assert "content-type: text/event-stream" in read_block(follower).lower()
+    while "event: port.published" not in (frame := read_block(follower)):
+        pass
     assert [line.split(": ")[0] for line in frame.splitlines()] == ["id", "event", "data"]
+    follower.stop()
+
+
+def read_block(follower: RunningCommand) -> str:
+    """The lines up to the next empty one."""
+    lines = []
+    while line := follower.read_line().removesuffix("\r"):
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def test_an_unknown_resource_is_answered_with_a_problem(samd: Samd) -> None:

@@ -45,7 +45,7 @@ def healthy(samd: Samd) -> None:
 
 
 def log_since(samd: Samd, since: str) -> str:
-    return samd.machine.output(["journalctl", "--no-pager", "--unit=samd", f"--since=@{since}"])
+    return samd.machine.journalctl("--unit=samd", f"--since=@{since}")
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: wrong.name)

@@ -56,15 +56,13 @@ def test_the_catalog_explains_every_entry_that_has_an_id(samd: Samd) -> None:
 
 
 def test_journalctl_x_explains_a_published_port_with_its_url(samd: Samd) -> None:
-    text = samd.machine.output(
-        ["journalctl", "--catalog", "--no-pager", "--unit=samd", f"MESSAGE_ID={PUBLISHED}"]
-    )
+    text = samd.machine.journalctl("--catalog", "--unit=samd", f"MESSAGE_ID={PUBLISHED}")
     assert "Defined-By: samd" in text
     assert f"http://{host_of(3000)}:8080/" in text
 
 
 def test_the_password_is_in_no_log_no_argument_and_no_environment(samd: Samd) -> None:
-    journal = samd.machine.run(["journalctl", "--output=verbose", "--no-pager", "--all"]).stdout
+    journal = samd.machine.journalctl("--output=verbose", "--all")
     assert samd.password not in journal
     processes = samd.machine.run(
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null", check=False

@@ -176,7 +176,7 @@ def test_a_new_password_replaces_the_old_one(samd: Samd) -> None:
     samd.machine.run(["systemctl", "restart", "samd"])
     samd.wait_active()
     assert samd.get(3010) == 200
-    journal = samd.machine.output(["journalctl", "--no-pager", "--output=export"])
+    journal = samd.machine.journalctl("--output=export")
     assert samd.password not in journal and old not in journal
 
 

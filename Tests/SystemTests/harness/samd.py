@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import polling, prometheus
 from harness.machine import Machine
 from harness.polling import NotYet
 
@@ -20,7 +21,11 @@ LISTEN = "http://127.0.0.1:8080"
 OWNER = "dev"
 WEB_USER = "dev"
 # A port that goes keeps its route for 3 s; the rest is a slow machine's.
-REMOVAL_TIMEOUT_SECONDS = 15.0
+REMOVAL_TIMEOUT_SECONDS = 3.0 + polling.TIMEOUT_SECONDS
+# The events that the daemon keeps.
+KEPT_EVENTS = 512
+# curl's statuses for a connection that ended without an answer.
+_UNANSWERED = (52, 56)
 
 Settings = Mapping[str, Mapping[str, object]]
 
@@ -52,6 +57,27 @@ class Samd:
         self.machine.wait_for(
             lambda: self.cli("status", "--json", check=False).returncode == 0, "the API answers"
         )
+
+    def wait_ready(self) -> None:
+        """Waits until samd says that all its services are well."""
+
+        def ready() -> bool:
+            if (status := self.json("status"))["state"] != "ready":
+                raise NotYet(json.dumps(status))
+            return True
+
+        self.machine.wait_for(ready, "samd is ready")
+
+    def wait_wake_up(self, source: str) -> dict[str, Any]:
+        """Waits until changes of ports are noticed in a way, and returns what the status says of it."""
+
+        def found() -> dict[str, Any]:
+            wake_up: dict[str, Any] = self.json("status").get("wakeUp") or {}
+            if wake_up.get("source") != source:
+                raise NotYet(json.dumps(wake_up))
+            return wake_up
+
+        return self.machine.wait_for(found, f"changes are noticed by {source}")
 
     def is_active(self) -> bool:
         """What `systemctl is-active samd` says."""
@@ -103,22 +129,28 @@ class Samd:
         return dict(json.loads(body))
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
-        """The events that the daemon keeps after an id."""
-        text = self.machine.run(
-            [
-                "curl",
-                "--silent",
-                "--max-time",
-                "0.5",
-                "--unix-socket",
-                SOCKET,
-                f"http://localhost/v1/events?since={since}",
-            ],
-            check=False,
-        ).stdout
-        return [
-            json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")
-        ]
+        """The events so far, of those that the daemon keeps, after an id."""
+        # The stream does not end, so how many there are is asked first.
+        families = prometheus.parse(self.ask("GET", "/metrics")[2])
+        count = min(int(families["samd_events_total"].value()), KEPT_EVENTS)
+        events = self._follow("?since=0", lambda events: len(events) == count)
+        if not since or events[-1]["id"] <= since:
+            return [event for event in events if event["id"] > since]
+        return self._follow(f"?since={since}", lambda later: later[-1]["id"] == events[-1]["id"])
+
+    def _follow(
+        self, query: str, is_complete: Callable[[list[dict[str, Any]]], bool]
+    ) -> list[dict[str, Any]]:
+        """Follows the events until those that came are all that are wanted; one at least."""
+        command = ["curl", "--silent", "--no-buffer", "--unix-socket", SOCKET]
+        follower = self.machine.start([*command, f"http://localhost/v1/events{query}"])
+        events: list[dict[str, Any]] = []
+        while not events or not is_complete(events):
+            line = follower.read_line()
+            if line.startswith("data: "):
+                events.append(json.loads(line.removeprefix("data: ")))
+        follower.stop()
+        return events
 
     def wait_port(self, port: int | str, state: str) -> dict[str, Any]:
         """Waits until a port is listed in a state, and returns its entry. A string is a port's name."""
@@ -177,12 +209,20 @@ class Samd:
             f"systemd-run --quiet --collect --working-directory=/tmp {shlex.join(options)} {command or web}"
         )
 
+    def restart_serving(self, port: int) -> None:
+        """Ends the web server of a port and starts it again, as fast as that goes."""
+        self.machine.run(["systemctl", "restart", f"web-{port}"])
+
     def stop_serving(self, port: int) -> None:
         """Stops the web server of a port, if there is one."""
         self.machine.run(["systemctl", "stop", f"web-{port}"], check=False)
 
     def fetch(self, port: int | str, password: str | None = None, path: str = "/") -> tuple[int, str]:
-        """Requests a port's URL, anonymously without a password; status (0: no answer) and body."""
+        """Requests a port's URL, anonymously without a password; status (0: no answer) and body.
+
+        As browsers do, it asks once more when the connection ends without an answer: Go's server drops a request that it
+        reads just when a reload shuts it down (decision 5).
+        """
         options = [
             f'url = "{LISTEN}{path}"',
             f'header = "Host: {host_of(port)}"',
@@ -192,7 +232,10 @@ class Samd:
         ]
         if password is not None:
             options.append(f'user = "{WEB_USER}:{password}"')
-        result = self.machine.run(["curl", "--config", "-"], input="\n".join(options), check=False)
+        for _ in range(2):
+            result = self.machine.run(["curl", "--config", "-"], input="\n".join(options), check=False)
+            if result.returncode not in _UNANSWERED:
+                break
         body, _, status = result.stdout.rpartition("\n")
         return int(status or 0), body
 
@@ -205,15 +248,18 @@ class Samd:
         return headers.get(name, "")
 
     def publish(self, port: int, **options: Any) -> None:
-        """Serves a port and waits until its URL answers."""
+        """Serves a port and waits until its URL answers and samd knows that."""
         self.serve(port, **options)
         self.wait_answer(port, 200)
+        self.wait_port(port, "published")
 
     def get(self, port: int | str) -> int:
         """The status of an authenticated request."""
         return self.fetch(port, self.password)[0]
 
-    def wait_answer(self, port: int | str, status: int, timeout: float = 10.0) -> None:
+    def wait_answer(
+        self, port: int | str, status: int, timeout: float = polling.TIMEOUT_SECONDS
+    ) -> None:
         """Waits until an authenticated request is answered with a status."""
 
         def answered() -> bool:
@@ -244,7 +290,7 @@ while True:
         connection.request("GET", "/", headers=headers)
         print(connection.getresponse().status, flush=True)
         connection.close()
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         print(type(error).__name__, flush=True)
     time.sleep(0.02)
 """
