@@ -12,6 +12,7 @@ from conftest import CURRENT_CADDY, caddy_binds
 from harness import servers
 from harness.containers import Container
 from harness.machine import Machine
+from harness.polling import NotYet
 from harness.samd import REMOVAL_TIMEOUT_SECONDS, Samd, host_of
 
 INSIDE = ("0.0.0.0:3000", "127.0.0.1:4000", "::1:4001")
@@ -66,6 +67,18 @@ def relays(samd: Samd) -> list[str]:
     return samd.machine.output(f"ls {RELAYS} 2> /dev/null", check=False).split()
 
 
+def wait_relays(samd: Samd, count: int, what: str) -> list[str]:
+    """Waits until there are so many relays; they are made and removed beside the routes."""
+
+    def found() -> bool:
+        if len(relays(samd)) != count:
+            raise NotYet(str(relays(samd)))
+        return True
+
+    samd.machine.wait_for(found, what)
+    return sorted(relays(samd))
+
+
 def test_listeners_inside_and_outside_and_published_ports_answer(samd: Samd) -> None:
     serve_on_the_machine(samd, 3100)
     samd.wait_answer(3100, 200)
@@ -87,8 +100,9 @@ def test_a_port_of_a_container_is_listed_with_it(samd: Samd, dc1: Container) -> 
         assert (container["name"], container["runtime"]) == ("dc1", "podman"), ports[name]
         assert dc1.id.startswith(container["id"])
         assert not container["isForwarded"]
-    forwarded = ports["8088"]["container"]
-    assert (forwarded["name"], forwarded["isForwarded"]) == ("dc1", True)
+    # Podman hands the socket of a published port on, within moments to conmon; samd looks again 2 s after a change.
+    samd.machine.wait_for(lambda: samd.named_ports()["8088"]["container"]["isForwarded"], "8088 is forwarded")
+    assert samd.named_ports()["8088"]["container"]["name"] == "dc1"
     assert "dc1" in samd.cli("ports").stdout
 
 
@@ -103,8 +117,8 @@ def test_of_equal_numbers_the_machines_own_has_the_plain_name(samd: Samd) -> Non
     serve_on_the_machine(samd, 3000)
     samd.machine.wait_for(lambda: answer(samd, 3000).startswith("machine"), "the machine's own has 3000")
     assert answer(samd, "3000-dc1") == "dc1 0.0.0.0:3000"
-    entry = samd.named_ports()["3000-dc1"]
-    assert (entry["port"], entry["state"], entry["container"]["name"]) == (3000, "published", "dc1")
+    entry = samd.wait_port("3000-dc1", "published")
+    assert (entry["port"], entry["container"]["name"]) == (3000, "dc1")
     assert entry["url"] == f"http://{host_of('3000-dc1')}:8080/"
     samd.stop_serving(3000)
     samd.machine.wait_for(
@@ -143,7 +157,7 @@ def test_processes_of_other_users_in_a_container_are_published_too(samd: Samd) -
         samd.machine, "users", servers.in_container("greeter", "users", "127.0.0.1:4200"), user="1234:1234"
     )
     samd.wait_answer(4200, 200)
-    assert samd.named_ports()["4200"]["owner"]["uid"] == 1234
+    assert samd.wait_port("4200", "published")["owner"]["uid"] == 1234
     container.remove()
     samd.wait_gone("4200")
 
@@ -151,16 +165,15 @@ def test_processes_of_other_users_in_a_container_are_published_too(samd: Samd) -
 @pytest.mark.parametrize("user", ["dev", "guest", "root"])
 def test_only_caddy_may_use_the_relays(samd: Samd, user: str) -> None:
     samd.machine.put_file("/opt/intruder.py", _INTRUDER)
-    sockets = relays(samd)
-    assert len(sockets) == 2, "one for 127.0.0.1 and one for ::1; the wildcard is reached over the bridge"
-    for name in sockets:
+    # The wildcard is reached over the bridge.
+    for name in wait_relays(samd, 2, "there is one for 127.0.0.1 and one for ::1"):
         place = f"{RELAYS}/{name}"
         assert samd.machine.output(["python3", "/opt/intruder.py", place], user=user) == "closed"
     assert answer(samd, 4000) == "dc1 127.0.0.1:4000"
 
 
 def test_a_restarted_daemon_finds_its_relays_again(samd: Samd) -> None:
-    before = sorted(relays(samd))
+    before = wait_relays(samd, 2, "there is one for 127.0.0.1 and one for ::1")
     samd.machine.run(["systemctl", "restart", "samd"])
     samd.wait_active()
     for port, body in {4000: "dc1 127.0.0.1:4000", 4001: "dc1 ::1:4001"}.items():
@@ -174,9 +187,9 @@ def test_a_stopped_container_is_withdrawn_and_a_started_one_is_back(samd: Samd, 
     for name in (3000, 4000, 4001, 8088, "3000-dc1"):
         samd.wait_answer(name, 404, REMOVAL_TIMEOUT_SECONDS)
     assert not {"3000", "4000", "4001", "8088"} & set(samd.named_ports()), json.dumps(samd.named_ports())
-    assert relays(samd) == []
+    wait_relays(samd, 0, "there are none")
     dc1.start()
     for name in (3000, 4000, 4001, 8088, "3000-dc1", "4000-dc1"):
         samd.wait_answer(name, 200)
     assert answer(samd, 4001) == "dc1 ::1:4001"
-    assert samd.named_ports()["4000"]["container"]["name"] == "dc1"
+    assert samd.wait_port("4000", "published")["container"]["name"] == "dc1"

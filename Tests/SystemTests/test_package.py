@@ -46,7 +46,9 @@ def test_it_installs_and_serves_on_a_machine_without_swift(machine: Machine, deb
     )
     samd.publish(3000)
     assert machine.output(["systemctl", "--failed", "--no-legend"]) == ""
-    assert machine.run(["test", "-d", INSTANCE], check=False).returncode == 0
+    machine.wait_for(
+        lambda: machine.run(["test", "-d", INSTANCE], check=False).returncode == 0, "kernel events are there"
+    )
     assert "libswift" not in machine.output(["ldd", "/usr/bin/samd"])
 
 
@@ -123,7 +125,7 @@ def test_it_works_on_a_machine_without_caddy_and_says_what_is_missing(machine: M
     samd = installed(machine, deb)
     samd.serve(3000)
     samd.wait_port(3000, "pending")
-    assert "Caddy" in samd.status_text()
+    machine.wait_for(lambda: "Caddy" in samd.status_text(), "the status names Caddy")
 
 
 @pytest.mark.parametrize("place", ["caddy.service", "caddy.service.d/10-mine.conf"])

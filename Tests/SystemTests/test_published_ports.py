@@ -42,8 +42,8 @@ def test_a_port_that_goes_loses_its_url(samd: Samd) -> None:
 
 def test_a_port_that_comes_back_at_once_keeps_its_url(samd: Samd) -> None:
     samd.publish(3003)
-    samd.stop_serving(3003)
-    samd.publish(3003)
+    samd.restart_serving(3003)
+    samd.wait_answer(3003, 200)
     events = [event for event in samd.events() if event["data"].get("port") == "3003"]
     assert [event["type"] for event in events] == ["port.published"]
 
@@ -110,7 +110,7 @@ def test_ports_below_1024_are_not_offered(samd: Samd) -> None:
 
 
 def test_new_ports_are_noticed_by_kernel_events_under_the_hardened_unit(samd: Samd) -> None:
-    assert samd.json("status")["wakeUp"]["source"] == "kernel events"
+    assert samd.wait_wake_up("kernel events")
     assert "kernel events" in samd.status_text()
 
 

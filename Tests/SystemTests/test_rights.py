@@ -118,10 +118,9 @@ def polling(deb: Path) -> Iterator[Samd]:
 
 
 def test_without_tracefs_ports_are_found_by_polling_and_the_reason_is_told(polling: Samd) -> None:
-    wake_up = polling.json("status")["wakeUp"]
-    assert wake_up["source"] == "polling"
+    wake_up = polling.wait_wake_up("polling")
     assert "/sys/kernel/tracing" in wake_up["reason"]
-    assert "polling" in polling.status_text()
+    polling.machine.wait_for(lambda: "polling" in polling.status_text(), "the status says so")
     polling.publish(3000)
     (finding,) = [finding for finding in polling.json("doctor") if finding["check"] == "kernel events"]
     assert finding["level"] == "warning"

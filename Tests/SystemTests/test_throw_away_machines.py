@@ -110,7 +110,7 @@ def test_what_an_owner_leaves_that_was_killed(how: signal.Signals) -> None:
     name = owner.stdout.readline().strip()
     assert left_of(name) and naming.owner_lives(name)
     owner.send_signal(how)
-    owner.communicate(timeout=30)
+    owner.communicate(timeout=60)
     if how is signal.SIGKILL:
         # The kernel ends the machine; what it cannot end is swept by the next run.
         wait_for(lambda: not any("process" in left for left in left_of(name)), "the machine is gone", 30)
