@@ -1,4 +1,5 @@
-"""What samd costs while nothing happens: beside 400 processes with 1,000 sockets, ten of them published through Caddy.
+"""What samd costs while nothing happens: beside 400 processes with 1,000 sockets, ten of them published through Caddy, five
+Claude sessions of which two work, and a workspace of 50,000 files.
 
 CPU time is the scheduler's own count in nanoseconds, since samples at a timer's tick miss what sleeps between ticks. In the
 same run: samd's parser on tables of 10,000 rows, and `ss -tlnp` on the same machine at rest.
@@ -11,10 +12,12 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
-from lab import at_rest
+from lab import at_rest, sessions
 from lab.isolation import Lab, serve_experiments
 from lab.meter import cpu_time, percent_between, resident_mb
 from lab.programs import SamdUnderTest, binary, start_caddy, wait_until
@@ -23,6 +26,9 @@ from lab.trace import ListenEvents
 
 SECONDS = 60.0
 EVENTS_PERCENT, POLLING_PERCENT = 0.3, 3.0
+PROBES_PERCENT = 0.2
+# The thread that all probes of idle detection share.
+PROBES_THREAD = "samd-idle/"
 RESIDENT_MB = 35.0
 PARSE_MS = 2.0
 # What a start sets in motion is over by then.
@@ -39,7 +45,15 @@ def rest(instance: str, events: str, settle: float, seconds: float, routes: int)
     """samd's cost in a window of some seconds on a machine at rest."""
     load = at_rest.Load(published=routes)
     at_rest.start(load)
-    samd = SamdUnderTest(instance, start_caddy("caddy"), events)
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="samd-bench-") as place:
+        Path(place).chmod(0o755)
+        workspace = sessions.start(sessions.Sessions(), Path(place))
+        return _rest(SamdUnderTest(instance, start_caddy("caddy"), events, workspace), instance, settle, seconds, events, routes)
+
+
+def _rest(
+    samd: SamdUnderTest, instance: str, settle: float, seconds: float, events: str, routes: int
+) -> Cost:
     process = samd.start(samd.watched())
     samd.wait_answering()
     wanted = "kernel events" if events == "auto" else "polling"
@@ -55,8 +69,10 @@ def rest(instance: str, events: str, settle: float, seconds: float, routes: int)
         after, end = cpu_time(process.pid), time.monotonic()
         percent, threads = percent_between(before, after, end - begin)
         happened = elsewhere.count()
+    probes = sum(part for name, part in threads.items() if name.startswith(PROBES_THREAD))
     return {
-        "percent": percent,
+        "percent": percent - probes,
+        "probes": probes,
         "threads": threads,
         "resident": statistics.median(resident),
         "elsewhere": happened,
@@ -114,10 +130,14 @@ def _costs(costs: dict[str, Cost], seconds: float) -> list[Figure]:
     events, polling = costs["kernel events"], costs["polling"]
     load = at_rest.Load()
     at_rest_note = f"{load.processes} processes, {load.sockets} sockets, {seconds:g} s"
+    work = sessions.Sessions()
+    probes_note = f"{work.busy + work.at_prompt} sessions, {work.files:,} files"
     elsewhere = "listen() and close() elsewhere on this machine meanwhile: {}"
     return [
         Figure("CPU, kernel events", events["percent"], "%", EVENTS_PERCENT, at_rest_note),
         Figure("CPU, polling", polling["percent"], "%", POLLING_PERCENT),
+        Figure("CPU, all probes of idle detection", events["probes"], "%", PROBES_PERCENT, probes_note),
+        Figure("the same, polling", polling["probes"], "%", PROBES_PERCENT),
         Figure(
             "resident, kernel events",
             events["resident"],

@@ -63,8 +63,9 @@ def _connects(path: Path) -> bool:
 class SamdUnderTest:
     """A daemon with its own folders, and a way to ask it."""
 
-    def __init__(self, instance: str, admin: str, events: str) -> None:
+    def __init__(self, instance: str, admin: str, events: str, workspace: Path | None = None) -> None:
         folder = Path("/run/samd-bench")
+        folders = json.dumps([str(workspace)] if workspace else [])
         folder.mkdir(exist_ok=True)
         self._socket = folder / "samd.sock"
         self._configuration = folder / "samd.toml"
@@ -76,6 +77,7 @@ class SamdUnderTest:
             socket = "{self._socket}"
             [workspace]
             owners = [{OWNER_UID}]
+            folders = {folders}
             [ports]
             events = "{events}"
             tracefs_instance = "{instance}"
