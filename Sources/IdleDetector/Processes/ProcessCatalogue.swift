@@ -62,7 +62,7 @@ package struct ProcessCatalogue: Sendable, Equatable {
         "bash", "zsh", "fish", "sh", "dash", "ash", "ksh", "mksh", "tcsh", "csh", "nu", "pwsh", "xonsh", "elvish",
     ]
     /// Programs that run scripts under their own name; names that begin with `python` do too.
-    package var interpreters: Set<String> = ["node", "nodejs", "MainThread", "bun", "deno", "uv", "pypy3"]
+    package var interpreters: Set<String> = ["node", "nodejs", "MainThread", "node-MainThread", "bun", "deno", "uv", "pypy3"]
     /// Where a job runs, by the name of an ancestor.
     package var places: [String: String] = [
         "tmux: server": "tmux", "SCREEN": "screen", "screen": "screen", "zellij": "zellij", "cron": "cron",
