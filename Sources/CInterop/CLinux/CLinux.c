@@ -69,3 +69,8 @@ int samd_open_folder(int folder, const char *path, bool stays_on_mount) {
 }
 
 int64_t samd_read_folder(int folder, void *buffer, uint32_t size) { return getdents64(folder, buffer, size); }
+
+int samd_openat2(int folder, const char *path, uint64_t flags, uint64_t resolve) {
+    struct open_how how = {.flags = flags, .resolve = resolve};
+    return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+}

@@ -1,5 +1,5 @@
-// What Swift's Glibc module does not import from Linux: namespaces, epoll(7), socket diagnostics (sock_diag(7)), statx(2),
-// openat2(2).
+// What Swift's Glibc module does not import from Linux: namespaces, epoll(7), inotify(7), openat2(2), statx(2), socket
+// diagnostics (sock_diag(7)).
 //
 // <sys/socket.h> and the like stay in the source file: what is included here belongs to this module in Swift's eyes,
 // and users of Glibc alone would not find it any more.
@@ -9,11 +9,13 @@
 
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
+#include <linux/openat2.h>
 #include <linux/sock_diag.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 
 /// Moves the calling thread into a network namespace. The kind is named to the kernel on purpose: a sandbox that
 /// allows network namespaces alone (RestrictNamespaces=net) refuses setns(fd, 0). 0, or -1 and errno.
@@ -62,5 +64,8 @@ int samd_open_folder(int folder, const char *path, bool stays_on_mount);
 
 /// The next entries of a folder as getdents64(2) writes them. Bytes, 0 at the end, or -1 and errno.
 int64_t samd_read_folder(int folder, void *buffer, uint32_t size);
+
+/// openat2(2), Linux 5.6. `resolve` holds RESOLVE_ flags. A descriptor, or -1 and errno.
+int samd_openat2(int folder, const char *path, uint64_t flags, uint64_t resolve);
 
 #endif
