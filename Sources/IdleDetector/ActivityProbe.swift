@@ -24,10 +24,13 @@ package struct ProbeFindings: Sendable, Equatable {
     package var signals: [Signal]
     /// What part of the evidence could not be looked at, and why; nil when everything was.
     package var blindSpot: String?
+    /// What is left out on purpose, by a bound or a setting; no reason to doubt the rest.
+    package var note: String?
 
-    package init(signals: [Signal] = [], blindSpot: String? = nil) {
+    package init(signals: [Signal] = [], blindSpot: String? = nil, note: String? = nil) {
         self.signals = signals
         self.blindSpot = blindSpot
+        self.note = note
     }
 }
 

@@ -93,7 +93,7 @@ package struct ProbeReport: Codable, Sendable, Equatable {
     package var lastLook: Moment?
     /// Since when it cannot look; nil: it can.
     package var failingSince: Moment?
-    /// What it cannot see and why, with what to do about it.
+    /// What it cannot see and why, with what to do about it; when it is not failing, what it leaves out by a bound.
     package var reason: String?
 
     package init(name: String, lastLook: Moment? = nil, failingSince: Moment? = nil, reason: String? = nil) {

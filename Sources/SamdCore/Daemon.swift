@@ -1,5 +1,6 @@
 import CaddyConfig
 import HTTPClient
+import IdleDetector
 import Logging
 import NamespaceRelay
 import PortWatcher
@@ -30,7 +31,8 @@ package struct Daemon: Sendable {
     package func run() async throws {
         let log = setup.log
         let notifier = setup.notifier
-        let monitors = Monitors(log: log, hasAccessLog: setup.accessLogListener != nil)
+        let monitors = Monitors(
+            log: log, hasAccessLog: setup.accessLogListener != nil, hasIdle: setup.configuration.idle.enabled)
         let readiness = Readiness()
         let http = HTTPClient()
         defer { http.close() }
@@ -45,10 +47,15 @@ package struct Daemon: Sendable {
             monitor: monitors.relays, folder: setup.configuration.relayFolder,
             mayConnect: { identity.mayConnect($0) })
         let traffic = PortTraffic()
+        let web = WebWatch()
+        let hasRequests = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let accessLog = setup.accessLogListener.map { listener in
             AccessLogService(
                 monitor: monitors.accessLog, listener: listener, mayConnect: { identity.mayConnect($0) },
-                onEntries: { traffic.add($0) })
+                onEntries: { entries in
+                    traffic.add(entries)
+                    if web.add(entries, names: traffic, at: .now()) { hasRequests.continuation.yield() }
+                })
         }
         let relayed = AsyncStream.makeStream(
             of: (requests: [RelayRequest], failures: [String: Refusal]).self,
@@ -67,9 +74,16 @@ package struct Daemon: Sendable {
                 readiness.scanned()
             },
             onWakeUpSource: { await state.wakeUpSourceChanged($0) })
+        var sources = IdleSources()
+        sources.web = { web.signals(now: $0) }
         let idle = setup.idleState(
-            sources: IdleSources(), vm: await state.vm(), notify: { _ in },
+            sources: sources, vm: await state.vm(), notify: { _ in },
             showSummary: { summary in Task { await state.idleChanged(summary) } })
+        let owners = OwnerCheck()
+        let snapshots = AsyncStream.makeStream(of: ActivitySnapshot.self, bufferingPolicy: .bufferingNewest(1))
+        let idleMonitor = IdleMonitor(
+            monitor: monitors.idle, makeParts: { setup.idleParts(owners: owners) },
+            onSnapshot: { snapshots.continuation.yield($0) })
         let metrics: @Sendable () async -> [MetricFamily] = {
             DaemonMetrics(
                 ports: await state.portList(), services: monitors.all.map { $0.snapshot() },
@@ -85,7 +99,8 @@ package struct Daemon: Sendable {
                 state: state, log: log, about: setup.facts, monitors: monitors.all,
                 authorization: { await setup.authorization(state) }, metrics: metrics, idle: idle),
             logger: setup.logger)
-        let services: [any SupervisedService] = [ports, relays, caddy, api] + (accessLog.map { [$0] } ?? [])
+        let services: [any SupervisedService] =
+            [ports, relays, caddy, api] + (accessLog.map { [$0] } ?? []) + (idle == nil ? [] : [idleMonitor])
         let watchdog = WatchdogService(
             monitor: monitors.watchdog, watched: services.map(\.monitor),
             limit: setup.configuration.daemon.stallLimit, timeout: notifier.watchdogTimeout, log: log,
@@ -96,7 +111,18 @@ package struct Daemon: Sendable {
                 let service = setup.withInjectedFault(service)
                 group.addTask { try await Self.supervise(service) }
             }
-            if let idle { group.addTask { await idle.run() } }
+            if let idle {
+                owners.update(await state.ownerCheck())
+                group.addTask { await idle.run() }
+                group.addTask {
+                    for await snapshot in snapshots.stream {
+                        await idle.snapshotChanged(snapshot)
+                        // Users may have been created, or the configuration read again.
+                        owners.update(await state.ownerCheck())
+                    }
+                }
+                group.addTask { for await _ in hasRequests.stream { await idle.sourcesChanged() } }
+            }
             group.addTask {
                 for await outcome in outcomes.stream {
                     await state.caddyReported(outcome)
@@ -170,19 +196,21 @@ package struct Daemon: Sendable {
 
     /// One monitor per service; falling ill and getting well again are events.
     private struct Monitors {
-        let ports, relays, caddy, accessLog, api, watchdog: ServiceMonitor
+        let ports, relays, caddy, accessLog, idle, api, watchdog: ServiceMonitor
         let all: [ServiceMonitor]
 
-        init(log: EventLog, hasAccessLog: Bool) {
+        init(log: EventLog, hasAccessLog: Bool, hasIdle: Bool) {
             let announcer = HealthAnnouncer(log: log)
             ports = ServiceMonitor(name: "ports", onHealthChange: announcer.changed)
             // The state reports Caddy's troubles itself, with the event kinds that name them.
             caddy = ServiceMonitor(name: "caddy")
             relays = ServiceMonitor(name: "relays", onHealthChange: announcer.changed)
             accessLog = ServiceMonitor(name: "access-log", onHealthChange: announcer.changed)
+            idle = ServiceMonitor(name: "idle", onHealthChange: announcer.changed)
             api = ServiceMonitor(name: "api", onHealthChange: announcer.changed)
             watchdog = ServiceMonitor(name: "watchdog", onHealthChange: announcer.changed)
-            all = [ports, relays, caddy] + (hasAccessLog ? [accessLog] : []) + [api, watchdog]
+            all = [ports, relays, caddy] + (hasAccessLog ? [accessLog] : []) + (hasIdle ? [idle] : [])
+                + [api, watchdog]
         }
     }
 }

@@ -3,6 +3,7 @@ import Dispatch
 import FoundationEssentials
 import Glibc
 import HTTPClient
+import IdleDetector
 package import Logging
 import NamespaceRelay
 import PortWatcher
@@ -163,6 +164,10 @@ package struct DaemonSetup: Sendable {
     }
 
     /// Idle detection's state; nil where it is turned off.
+    func idleParts(owners: OwnerCheck) -> IdleMonitor.Parts {
+        IdleParts.make(configuration, owners: owners, users: users)
+    }
+
     func idleState(
         sources: IdleSources, vm: String, notify: @escaping @Sendable (NotificationRequest) -> Void,
         showSummary: @escaping @Sendable (String) -> Void

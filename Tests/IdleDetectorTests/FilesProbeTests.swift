@@ -163,7 +163,7 @@ struct FilesProbeTests {
         let folders = try Self.makeDeepFolders(below: root, count: 300)
         defer { folders.forEach { close($0) } }
         let findings = workspace.walk()
-        #expect(findings.blindSpot == "\(root): only its first 32 levels are watched")
+        #expect(findings.note == "\(root): only its first 32 levels are watched")
         #expect(!workspace.seesChange())
         let descriptor = open(odd, O_WRONLY)
         #expect(write(descriptor, "xyz", 3) == 3)
@@ -231,7 +231,7 @@ struct FilesProbeTests {
         #expect(findings(["\(tree.root)/folder/file"]).blindSpot?.contains("symbolic link") == true)
         #expect(findings(["\(tree.root)/folder/", tree.root, tree.root]).signals.map(\.subject) == [tree.root])
         let many = (0..<70).map { "\(tree.root)/r\($0)" }
-        #expect(findings(many).blindSpot == "6 folders beyond the bound of 64 are not watched")
+        #expect(findings(many).note == "6 folders beyond the bound of 64 are not watched")
     }
 
     @Test("what is remembered of a root outlives a change of the others")
@@ -255,7 +255,7 @@ struct FilesProbeTests {
         try workspace.tree.write("x", to: "open/file")
         try #require(chmod("\(workspace.tree.root)/closed", 0) == 0)
         defer { chmod("\(workspace.tree.root)/closed", 0o755) }
-        #expect(workspace.walk().blindSpot?.contains("1 entries cannot be looked at") == true)
+        #expect(workspace.walk().note?.contains("1 entries cannot be looked at") == true)
         try workspace.tree.write("longer", to: "open/file")
         #expect(workspace.seesChange())
     }

@@ -34,6 +34,7 @@ package struct ClaudeProbe: ActivityProbe {
 
     /// Readable when a session changed: poll it for POLLIN, and look then. -1 without inotify, which poll(2) passes over.
     package var inotifyDescriptor: Int32 { inotify?.descriptor ?? -1 }
+    package var wakeDescriptor: Int32? { inotify?.descriptor }
 
     /// Sessions of processes that are not in `context.claude` are forgotten, with what was planned in them.
     package mutating func look(_ context: LookContext) throws(ProbeFailure) -> ProbeFindings {

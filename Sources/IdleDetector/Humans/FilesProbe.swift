@@ -31,6 +31,8 @@ package struct FilesProbe: ActivityProbe {
         var changedAt: Moment?
         var detail: String?
         var problem: String?
+        /// What its last walk left out.
+        var limits: String?
     }
 
     private let excludes: FileExcludes
@@ -57,7 +59,6 @@ package struct FilesProbe: ActivityProbe {
     }
 
     /// Whether a round is going on, so that the next look should be soon.
-    package var wantsSoon: Bool { isWalking }
     package var interval: Duration { isWalking ? Self.soon : pause }
 
     /// Walks these trees from now on. What is remembered of those that stay is kept; folders within one another count once.
@@ -136,22 +137,25 @@ package struct FilesProbe: ActivityProbe {
             roots[walked].detail = change
         }
         roots[walked].hasBaseline = true
-        var problems: [String] = []
+        var limits: [String] = []
         if let unreadable = result.unreadable {
-            problems.append("\(unreadable.count) entries cannot be looked at (\(unreadable.example))")
+            limits.append("\(unreadable.count) entries cannot be looked at (\(unreadable.example))")
         }
-        if result.isTooLarge { problems.append("only its first \(FolderWalk.entryLimit) entries are watched") }
-        if result.isTooDeep { problems.append("only its first \(FolderWalk.depthLimit) levels are watched") }
-        roots[walked].problem = problems.isEmpty ? nil : problems.joined(separator: ", ")
+        if result.isTooLarge { limits.append("only its first \(FolderWalk.entryLimit) entries are watched") }
+        if result.isTooDeep { limits.append("only its first \(FolderWalk.depthLimit) levels are watched") }
+        roots[walked].problem = nil
+        roots[walked].limits = limits.isEmpty ? nil : limits.joined(separator: ", ")
         walked += 1
     }
 
     private func findings() -> ProbeFindings {
         var findings = ProbeFindings()
         var problems: [String] = []
+        var limits: [String] = []
         for root in roots {
             let shown = HostileText.line(root.path, limitBytes: 256)
             if let problem = root.problem { problems.append("\(shown): \(problem)") }
+            if let left = root.limits { limits.append("\(shown): \(left)") }
             guard root.isThere, let since = root.since else { continue }
             findings.signals.append(
                 Signal(
@@ -159,9 +163,11 @@ package struct FilesProbe: ActivityProbe {
                     changedAt: root.changedAt))
         }
         if droppedCount > 0 {
-            problems.append("\(droppedCount) folders beyond the bound of \(Self.rootLimit) are not watched")
+            limits.append("\(droppedCount) folders beyond the bound of \(Self.rootLimit) are not watched")
         }
         findings.blindSpot = problems.isEmpty ? nil : problems.joined(separator: "; ")
+        // A workspace beyond the bounds must not keep its machine for ever.
+        findings.note = limits.isEmpty ? nil : limits.joined(separator: "; ")
         return findings
     }
 

@@ -109,7 +109,8 @@ struct LookRounds {
 
     private mutating func look(_ index: Int, now: Moment) {
         slots[index].isDue = false
-        slots[index].nextLook = now + slots[index].probe.interval
+        // After the look: how long a probe rests may depend on what it saw.
+        defer { slots[index].nextLook = now + slots[index].probe.interval }
         guard let table else {
             return fail(index, tableFailure ?? ProbeFailure("the processes were not read yet"), now)
         }
@@ -122,7 +123,8 @@ struct LookRounds {
             if let blindSpot = findings.blindSpot ?? tableFailure?.description ?? unreadable {
                 fail(index, ProbeFailure(blindSpot), now)
             } else {
-                slots[index].report = ProbeReport(name: slots[index].report.name, lastLook: now)
+                slots[index].report = ProbeReport(
+                    name: slots[index].report.name, lastLook: now, reason: findings.note)
             }
         } catch {
             fail(index, error, now)

@@ -69,7 +69,8 @@ package struct Configuration: Sendable, Equatable {
         /// The machine counts as used for so long after it booted.
         package var bootGrace: Duration = .seconds(600)
         package var filesExclude = IdleDefaults.filesExclude
-        package var ignoreProcesses = IdleDefaults.ignoreProcesses
+        /// Kernel names of further programs that are never jobs.
+        package var ignoreProcesses: [String] = []
         /// Executables of further coding agents.
         package var agents: [String] = []
         /// Percent of one core from which a process makes progress.

@@ -110,7 +110,7 @@ extension ConfigurationSchema {
         Setting(
             "idle.ignore_processes", \.idle.ignoreProcesses,
             .list(of: .processName, limit: 256, example: "[\"ssh-agent\"]"), reloadable: false,
-            "Programs that are never a job, by their kernel names (the first 15 bytes; `ps -o comm`). Setting it replaces the default list."
+            "Programs that are never a job, by their kernel names (the first 15 bytes; `ps -o comm`), in addition to those that samd knows: login shells, multiplexers, agents of the desktop and the like."
         ),
         Setting(
             "idle.agents", \.idle.agents, .list(of: .programName, limit: 64, example: "[\"my-agent\"]"),

@@ -1,4 +1,5 @@
 package import FoundationEssentials
+import Dispatch
 import Glibc
 package import IdleDetector
 

@@ -56,6 +56,9 @@ package final class PortTraffic: Sendable {
         }
     }
 
+    /// The port that a host belongs to.
+    package func name(of host: String) -> String? { state.withLock { $0.names[host] } }
+
     /// The counters by port name.
     package func snapshot() -> [String: Counters] { state.withLock { $0.counters } }
 
