@@ -22,7 +22,9 @@ enum Promise {
         precondition(logins.count <= min(LoginRecords.loginLimit, bytes.count / LoginRecords.recordBytes))
         for login in logins {
             check(login)
-            guard let pid = login.pid, let user = login.user, let tty = login.tty else { preconditionFailure() }
+            guard let pid = login.pid, let user = login.user, let tty = login.tty else {
+                preconditionFailure()
+            }
             precondition(pid > 0 && login.session == nil && login.uid == nil)
             var record = [UInt8](repeating: 0, count: LoginRecords.recordBytes)
             record[0] = 7
@@ -53,7 +55,8 @@ enum Promise {
         guard let session = SSHConnection.session(title: title) else { return }
         precondition(!session.user.isEmpty && !session.user.contains("[") && !session.user.contains(" "))
         precondition(session.isOpen || session.tty == nil)
-        let again = session.isOpen ? "sshd: \(session.user)@\(session.tty ?? "notty")" : "sshd: \(session.user)"
+        let again =
+            session.isOpen ? "sshd: \(session.user)@\(session.tty ?? "notty")" : "sshd: \(session.user)"
         precondition(SSHConnection.session(title: again) == session)
     }
 
@@ -76,7 +79,8 @@ enum Promise {
     private static func check(_ line: String, limitBytes: Int) {
         precondition(line.utf8.count <= limitBytes)
         precondition(line.unicodeScalars.allSatisfy { $0.value >= 0x20 && !(0x7f...0x9f).contains($0.value) })
-        precondition(line.unicodeScalars.allSatisfy { !(0x202a...0x202e).contains($0.value) && $0.value != 0x2028 })
+        precondition(
+            line.unicodeScalars.allSatisfy { !(0x202a...0x202e).contains($0.value) && $0.value != 0x2028 })
     }
 }
 

@@ -52,11 +52,14 @@ package enum LoginSessions {
         let hasUser = sd_session_get_uid(name, &uid) >= 0
         return LoginSession(
             id: copied(name), uid: hasUser ? uid : nil, className: text { sd_session_get_class(name, $0) },
-            state: text { sd_session_get_state(name, $0) }, service: text { sd_session_get_service(name, $0) },
-            tty: text { sd_session_get_tty(name, $0) }, remoteHost: text { sd_session_get_remote_host(name, $0) })
+            state: text { sd_session_get_state(name, $0) },
+            service: text { sd_session_get_service(name, $0) },
+            tty: text { sd_session_get_tty(name, $0) },
+            remoteHost: text { sd_session_get_remote_host(name, $0) })
     }
 
-    private static func text(_ ask: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32) -> String? {
+    private static func text(_ ask: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Int32) -> String?
+    {
         var answer: UnsafeMutablePointer<CChar>?
         guard ask(&answer) >= 0, let answer else { return nil }
         defer { free(answer) }

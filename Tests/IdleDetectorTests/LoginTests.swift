@@ -7,7 +7,8 @@ import Testing
 struct LoginTests {
     /// A record as glibc writes it.
     static func record(
-        type: UInt8 = 7, pid: UInt32 = 4242, line: [UInt8] = Array("pts/3".utf8), user: [UInt8] = Array("dev".utf8),
+        type: UInt8 = 7, pid: UInt32 = 4242, line: [UInt8] = Array("pts/3".utf8),
+        user: [UInt8] = Array("dev".utf8),
         host: [UInt8] = Array("203.0.113.7".utf8)
     ) -> [UInt8] {
         var record = [UInt8](repeating: 0, count: LoginRecords.recordBytes)
@@ -24,7 +25,9 @@ struct LoginTests {
         let login = Login(
             id: "utmp:pts/3:4242", pid: 4242, user: "dev", tty: "pts/3", remoteHost: "203.0.113.7")
         #expect(LoginRecords.parse(Self.record()) == [login])
-        for type: UInt8 in [0, 1, 2, 5, 6, 8, 255] { #expect(LoginRecords.parse(Self.record(type: type)).isEmpty) }
+        for type: UInt8 in [0, 1, 2, 5, 6, 8, 255] {
+            #expect(LoginRecords.parse(Self.record(type: type)).isEmpty)
+        }
     }
 
     @Test("records that are torn, empty, or say no pid, user or line are left out")
@@ -69,7 +72,8 @@ struct LoginTests {
     func logind() {
         func login(_ className: String?, _ state: String? = "active", uid: UInt32? = 1000) -> Login? {
             Login(
-                session: "5", uid: uid, className: className, state: state, tty: "pts/3", remoteHost: "h\u{202e}\nx")
+                session: "5", uid: uid, className: className, state: state, tty: "pts/3",
+                remoteHost: "h\u{202e}\nx")
         }
         #expect(login("user")?.remoteHost == "h??x")
         #expect(login("user")?.id == "logind:5")
@@ -84,9 +88,12 @@ struct LoginTests {
             Login(id: "logind:5", session: "5", tty: nil, remoteHost: "a"),
             Login(id: "utmp:pts/3:31", pid: 31, tty: "pts/3", remoteHost: "b"),
         ])
-        func entry(_ pid: Int32, parent: Int32, cgroup: String = "/", container: String? = nil) -> ProcessEntry {
+        func entry(_ pid: Int32, parent: Int32, cgroup: String = "/", container: String? = nil)
+            -> ProcessEntry
+        {
             ProcessEntry(
-                pid: pid, parent: parent, group: pid, session: pid, startTime: 1, name: "x", uid: 0, cgroup: cgroup,
+                pid: pid, parent: parent, group: pid, session: pid, startTime: 1, name: "x", uid: 0,
+                cgroup: cgroup,
                 container: container)
         }
         var table = ProcessTable(at: .boot)
@@ -106,13 +113,15 @@ struct LoginTests {
         let tree = try TemporaryTree()
         try tree.write(String(decoding: Self.record(pid: 77), as: UTF8.self), to: "utmp")
         let directory = LoginDirectory(
-            sessions: { () throws(ProbeFailure) in [] }, recordPaths: ["\(tree.root)/none", "\(tree.root)/utmp"])
+            sessions: { () throws(ProbeFailure) in [] },
+            recordPaths: ["\(tree.root)/none", "\(tree.root)/utmp"])
         #expect(directory.reading(at: .boot).logins.map(\.user) == ["dev"])
         #expect(directory.reading(at: .boot).problem == nil)
         try tree.write("", to: "utmp")
         #expect(directory.reading(at: .boot + .seconds(9)).logins.count == 1)
         #expect(directory.reading(at: .boot + .seconds(10)).logins.isEmpty)
-        let nobody = LoginDirectory(sessions: { () throws(ProbeFailure) in [] }, recordPaths: ["\(tree.root)/none"])
+        let nobody = LoginDirectory(
+            sessions: { () throws(ProbeFailure) in [] }, recordPaths: ["\(tree.root)/none"])
         #expect(nobody.reading(at: .boot) == LoginDirectory.Reading())
     }
 

@@ -30,7 +30,8 @@ enum ProcessSnapshot {
         guard stat("/proc/\(pid)", &status) == 0 else { return nil }
         return ProcessEntry(
             pid: pid, parent: numbers[0], group: numbers[1], session: numbers[2], terminal: numbers[3],
-            foregroundGroup: numbers[4], startTime: startTime, name: String(line[line.index(after: open)..<close]),
+            foregroundGroup: numbers[4], startTime: startTime,
+            name: String(line[line.index(after: open)..<close]),
             uid: status.st_uid, isZombie: fields[0] == "Z")
     }
 
@@ -86,7 +87,11 @@ func spawn(_ arguments: [String], environment: [String], terminal: [CChar]? = ni
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID))
+    // Swift's threads block signals, and tmux ends by one.
+    var noSignals = sigset_t()
+    sigemptyset(&noSignals)
+    posix_spawnattr_setsigmask(&attributes, &noSignals)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID) | Int16(POSIX_SPAWN_SETSIGMASK))
     var argv = arguments.map { strdup($0) } + [nil]
     var envp = environment.map { strdup($0) } + [nil]
     defer { for text in argv + envp { free(text) } }

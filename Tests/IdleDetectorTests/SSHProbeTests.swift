@@ -11,7 +11,8 @@ struct SSHProbeTests {
         arguments: [
             ("sshd: dev@pts/3", "dev", true, "pts/3"), ("sshd-session: dev@pts/3", "dev", true, "pts/3"),
             ("sshd: dev@notty", "dev", true, nil), ("sshd: dev@internal-sftp", "dev", true, nil),
-            ("sshd: dev@pts/1,pts/2", "dev", true, "pts/1"), ("sshd: dev@corp@pts/1", "dev@corp", true, "pts/1"),
+            ("sshd: dev@pts/1,pts/2", "dev", true, "pts/1"),
+            ("sshd: dev@corp@pts/1", "dev@corp", true, "pts/1"),
             ("sshd: dev", "dev", false, nil), ("sshd: root@pts/0", "root", true, "pts/0"),
         ] as [(String, String, Bool, String?)])
     func sessions(title: String, user: String, isOpen: Bool, tty: String?) {
@@ -21,9 +22,12 @@ struct SSHProbeTests {
     @Test(
         "whoever is still at the door is no connection",
         arguments: [
-            "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", "sshd: [accepted]", "sshd: unknown [preauth]",
-            "sshd: unknown [priv]", "sshd: dev [net]", "sshd: dev [priv]", "sshd: root [pam]", "sshd-session: dev [priv]",
-            "sshd-auth: dev [net]", "sshd: @pts/3", "sshd:", "sshd", "", "/usr/sbin/sshd -D", "bash: dev@pts/3",
+            "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", "sshd: [accepted]",
+            "sshd: unknown [preauth]",
+            "sshd: unknown [priv]", "sshd: dev [net]", "sshd: dev [priv]", "sshd: root [pam]",
+            "sshd-session: dev [priv]",
+            "sshd-auth: dev [net]", "sshd: @pts/3", "sshd:", "sshd", "", "/usr/sbin/sshd -D",
+            "bash: dev@pts/3",
             "sshd: dev@pts/3 [priv]",
         ])
     func strangers(title: String) { #expect(SSHConnection.session(title: title) == nil) }
@@ -31,7 +35,9 @@ struct SSHProbeTests {
     @Test("remote ends of file transfers are told from local ones")
     func transfers() {
         #expect(SSHConnection.transfers(name: "sftp-server", arguments: []))
-        #expect(SSHConnection.transfers(name: "rsync", arguments: ["rsync", "--server", "-logDtpre.iLsfxCIvu", ".", "x"]))
+        #expect(
+            SSHConnection.transfers(
+                name: "rsync", arguments: ["rsync", "--server", "-logDtpre.iLsfxCIvu", ".", "x"]))
         #expect(!SSHConnection.transfers(name: "rsync", arguments: ["rsync", "-a", "x", "host:y"]))
         #expect(SSHConnection.transfers(name: "scp", arguments: ["scp", "-t", "/tmp"]))
         #expect(!SSHConnection.transfers(name: "scp", arguments: ["scp", "x", "host:"]))
@@ -67,7 +73,8 @@ struct SSHProbeTests {
             let login = Login(
                 id: "utmp:pts/3:31", pid: 31, user: "dev", tty: "pts/3", remoteHost: "203.0.113.7")
             let elsewhere = Login(
-                id: "utmp:pts/9:900", pid: 900, user: "eve", tty: "pts/9", remoteHost: "198.51.100.2 via mosh")
+                id: "utmp:pts/9:900", pid: 900, user: "eve", tty: "pts/9", remoteHost: "198.51.100.2 via mosh"
+            )
             let local = Login(id: "utmp:tty1:901", pid: 901, user: "op", tty: "tty1", remoteHost: nil)
             probe = SSHProbe(
                 procfs: ProcFileSystem(root: tree.root),
@@ -86,7 +93,8 @@ struct SSHProbeTests {
 
         private func add(_ pid: Int32, parent: Int32, _ name: String, uid: UInt32, _ title: String) throws {
             table.entries[pid] = ProcessEntry(
-                pid: pid, parent: parent, group: pid, session: pid, startTime: UInt64(pid), name: name, uid: uid)
+                pid: pid, parent: parent, group: pid, session: pid, startTime: UInt64(pid), name: name,
+                uid: uid)
             try tree.write("\(title)\0\0\0", to: "\(pid)/cmdline")
             try carry(pid, bytes: 1000)
         }
@@ -144,8 +152,10 @@ struct SSHProbeTests {
         var probe = SSHProbe(
             procfs: ProcFileSystem(root: tree.root),
             logins: LoginDirectory(
-                sessions: { () throws(ProbeFailure) in throw ProbeFailure("no", hint: "do") }, recordPaths: []))
-        let entry = ProcessEntry(pid: 5, parent: 1, group: 5, session: 5, startTime: 1, name: "sshd", uid: 1000)
+                sessions: { () throws(ProbeFailure) in throw ProbeFailure("no", hint: "do") }, recordPaths: []
+            ))
+        let entry = ProcessEntry(
+            pid: 5, parent: 1, group: 5, session: 5, startTime: 1, name: "sshd", uid: 1000)
         let findings = probe.look(
             LookContext(now: .boot, processes: ProcessTable(at: .boot, entries: [5: entry])))
         #expect(findings == ProbeFindings(blindSpot: "no; do"))

@@ -15,7 +15,8 @@ struct TerminalProbeTests {
     func deviceNumbers(statField: Int32, name: String) throws {
         let device = try #require(TerminalDevice(statField: statField))
         #expect("\(device)" == name)
-        let makedev = UInt64(device.major) << 8 | UInt64(device.minor & 0xff) | UInt64(device.minor >> 8) << 20
+        let makedev =
+            UInt64(device.major) << 8 | UInt64(device.minor & 0xff) | UInt64(device.minor >> 8) << 20
         #expect(TerminalDevice(deviceNumber: makedev) == device)
     }
 
@@ -25,12 +26,14 @@ struct TerminalProbeTests {
     @Test(
         "input is seen elsewhere in panes, under drivers, and under relays that have a terminal",
         arguments: [
-            ("tmux: server", false, true), ("screen", false, true), ("SCREEN", true, true), ("zellij", false, true),
+            ("tmux: server", false, true), ("screen", false, true), ("SCREEN", true, true),
+            ("zellij", false, true),
             ("dtach", false, true), ("abduco", false, true), ("expect", true, true), ("expect", false, true),
             ("script", true, true), ("script", false, false), ("sudo", true, true), ("sudo", false, false),
             ("sshd", false, false), ("sshd-session", false, false), ("containerd-shim", false, false),
             ("conmon", false, false), ("node", false, false), ("node", true, false), ("ttyd", true, false),
-            ("mosh-server", false, false), ("login", false, false), ("bash", true, false), ("systemd", false, false),
+            ("mosh-server", false, false), ("login", false, false), ("bash", true, false),
+            ("systemd", false, false),
             ("tmuxinator-not", false, false), ("", false, false),
         ])
     func makers(name: String, hasTerminal: Bool, isElsewhere: Bool) {
@@ -96,6 +99,35 @@ struct TerminalProbeTests {
         #expect(painted.changedAt == nil)
     }
 
+    @Test(
+        "a terminal of another mount namespace is reached, whatever its number is called on the host",
+        .enabled(if: geteuid() == 0, "only root makes mount namespaces"))
+    func otherMountNamespace() async throws {
+        // A devpts of its own counts from 0 again.
+        let mounts =
+            "mount -t devpts -o newinstance,ptmxmode=0666 none /dev/pts && mount --bind /dev/pts/ptmx /dev/ptmx"
+        let pid = try spawn(
+            ["unshare", "--mount", "sh", "-c", "\(mounts) && exec script -qc 'exec sleep 100' /dev/null"],
+            environment: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"])
+        defer {
+            kill(pid, SIGKILL)
+            waitpid(pid, nil, 0)
+        }
+        var probe = TerminalProbe()
+        let signal = try await eventually(within: 10) { () -> Signal? in
+            let now = Moment.now()
+            let table = try ProcessSnapshot.table(at: now)
+            guard let child = table.entries.values.first(where: { $0.parent == pid && $0.name == "sleep" })
+            else {
+                return nil
+            }
+            return probe.look(LookContext(now: now, processes: table)).signals.first { $0.pid == child.pid }
+        }
+        let found = try #require(signal)
+        #expect(found.subject.hasPrefix("pts/0 of "))
+        #expect(found.detail == nil && found.kind == .terminal)
+    }
+
     @Test("a session whose processes show no terminal is told about, and is no blind spot")
     func hiddenTerminal() async throws {
         let session = try TerminalSession(["sh", "-c", "exec sleep 100 </dev/null >/dev/null 2>&1"])
@@ -144,20 +176,26 @@ struct TerminalProbeTests {
         let table = ProcessTable(
             at: .boot,
             entries: [
-                90: ProcessEntry(pid: 90, parent: 1, group: 90, session: 90, startTime: 1, name: "sshd", uid: 1000),
+                90: ProcessEntry(
+                    pid: 90, parent: 1, group: 90, session: 90, startTime: 1, name: "sshd", uid: 1000),
                 100: ProcessEntry(
-                    pid: 100, parent: 90, group: 100, session: 100, terminal: 34_819, startTime: 2, name: "bash",
+                    pid: 100, parent: 90, group: 100, session: 100, terminal: 34_819, startTime: 2,
+                    name: "bash",
                     uid: 1000),
                 200: ProcessEntry(
-                    pid: 200, parent: 1, group: 200, session: 200, terminal: 34_819, startTime: 2, name: "bash",
+                    pid: 200, parent: 1, group: 200, session: 200, terminal: 34_819, startTime: 2,
+                    name: "bash",
                     uid: 100_000, container: "dc1"),
                 300: ProcessEntry(
-                    pid: 300, parent: 1, group: 300, session: 300, terminal: 1025, startTime: 2, name: "agetty", uid: 0),
+                    pid: 300, parent: 1, group: 300, session: 300, terminal: 1025, startTime: 2,
+                    name: "agetty", uid: 0),
                 400: ProcessEntry(
-                    pid: 400, parent: 401, group: 400, session: 400, terminal: 34_820, startTime: 2, name: "bash",
+                    pid: 400, parent: 401, group: 400, session: 400, terminal: 34_820, startTime: 2,
+                    name: "bash",
                     uid: 1000),
                 401: ProcessEntry(
-                    pid: 401, parent: 1, group: 401, session: 401, startTime: 2, name: "tmux: server", uid: 1000),
+                    pid: 401, parent: 1, group: 401, session: 401, startTime: 2, name: "tmux: server",
+                    uid: 1000),
             ])
         let signals = probe.look(LookContext(now: .boot, processes: table)).signals
         #expect(
@@ -173,7 +211,8 @@ struct TerminalProbeTests {
         var table = ProcessTable(at: .boot)
         for pid in 1...Int32(TerminalProbe.terminalLimit + 3) {
             table.entries[pid] = ProcessEntry(
-                pid: pid, parent: 0, group: pid, session: pid, terminal: 34_816, startTime: 1, name: "sh", uid: 0)
+                pid: pid, parent: 0, group: pid, session: pid, terminal: 34_816, startTime: 1, name: "sh",
+                uid: 0)
         }
         var probe = TerminalProbe(proc: "/nowhere")
         let findings = probe.look(LookContext(now: .boot, processes: table))
@@ -189,17 +228,22 @@ struct TerminalProbeTests {
         let socket = "\(tree.root)/tmux"
         let environment = ["PATH=/usr/bin:/bin", "TERM=xterm", "HOME=\(tree.root)", "LC_ALL=C.UTF-8"]
         func tmux(_ arguments: [String]) throws {
-            let pid = try spawn(["tmux", "-f", "/dev/null", "-S", socket] + arguments, environment: environment)
+            let pid = try spawn(
+                ["tmux", "-f", "/dev/null", "-S", socket] + arguments, environment: environment)
             waitpid(pid, nil, 0)
         }
         try tmux(["new-session", "-d", "sh -c 'echo $$ >\(tree.root)/pid; while :; do read -r line; done'"])
-        defer { try? tmux(["kill-server"]) }
+        // The socket must be there until then.
+        defer { withExtendedLifetime(tree) { try? tmux(["kill-server"]) } }
         var probe = TerminalProbe()
         let pane = try await eventually(within: 20) { () -> Signal? in
-            guard let text = ProcessSnapshot.text("\(tree.root)/pid"), let pid = Int32(text.dropLast()) else { return nil }
+            guard let text = ProcessSnapshot.text("\(tree.root)/pid"), let pid = Int32(text.dropLast()) else {
+                return nil
+            }
             try tmux(["send-keys", "x", "Enter"])
             let now = Moment.now()
-            let signals = probe.look(LookContext(now: now, processes: try ProcessSnapshot.table(at: now))).signals
+            let signals = probe.look(LookContext(now: now, processes: try ProcessSnapshot.table(at: now)))
+                .signals
             return signals.first { $0.pid == pid && $0.changedAt != nil }
         }
         let found = try #require(pane)

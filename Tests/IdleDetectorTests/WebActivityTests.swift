@@ -9,7 +9,8 @@ struct WebActivityTests {
     ) -> [Signal.Kind] {
         var activity = WebActivity()
         activity.add(
-            port: "3000", user: user, method: method, isUserActivated: isUserActivated, isUpgrade: isUpgrade, bytes: 10,
+            port: "3000", user: user, method: method, isUserActivated: isUserActivated, isUpgrade: isUpgrade,
+            bytes: 10,
             at: Moment(milliseconds: 5))
         return activity.signals(now: Moment(milliseconds: 6)).map(\.kind)
     }
@@ -41,7 +42,8 @@ struct WebActivityTests {
         var activity = WebActivity()
         for milliseconds in [100, 300, 200] as [Int64] {
             activity.add(
-                port: "ui\n", user: true, method: "POST", isUserActivated: false, isUpgrade: false, bytes: .max,
+                port: "ui\n", user: true, method: "POST", isUserActivated: false, isUpgrade: false,
+                bytes: .max,
                 at: Moment(milliseconds: milliseconds))
         }
         activity.add(
@@ -59,11 +61,13 @@ struct WebActivityTests {
         var activity = WebActivity()
         for port in 0...WebActivity.portLimit {
             activity.add(
-                port: "\(port)", user: true, method: "POST", isUserActivated: false, isUpgrade: false, bytes: 0,
+                port: "\(port)", user: true, method: "POST", isUserActivated: false, isUpgrade: false,
+                bytes: 0,
                 at: Moment(milliseconds: Int64(port == 0 ? 10_000 : port)))
         }
         let ids = Set(activity.signals(now: Moment(milliseconds: 20_000)).map(\.id))
         #expect(ids.count == WebActivity.portLimit)
-        #expect(ids.contains("web:0:person") && ids.contains("web:256:person") && !ids.contains("web:1:person"))
+        #expect(
+            ids.contains("web:0:person") && ids.contains("web:256:person") && !ids.contains("web:1:person"))
     }
 }

@@ -8,16 +8,22 @@ package struct FileExcludes: Sendable {
         // Version control: every `git status` of an editor writes there.
         ".git", ".hg", ".svn", ".jj",
         // Dependencies and caches.
-        "node_modules", ".pnpm-store", ".yarn", "bower_components", ".cache", ".npm", ".bun", ".cargo", ".rustup", ".venv",
-        "venv", ".virtualenv", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".eggs", ".gradle",
+        "node_modules", ".pnpm-store", ".yarn", "bower_components", ".cache", ".npm", ".bun", ".cargo",
+        ".rustup", ".venv",
+        "venv", ".virtualenv", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".eggs",
+        ".gradle",
         ".m2", ".ivy2", ".terraform", ".direnv", "*.pyc", "*.pyo",
         // Results of builds and test runs.
         "target", "build", ".build", "dist", "_build", ".next", ".nuxt", ".output", ".svelte-kit", ".turbo",
-        ".parcel-cache", ".vite", ".angular", "coverage", ".nyc_output", "DerivedData", "zig-cache", ".zig-cache", "*.o", "*.class",
+        ".parcel-cache", ".vite", ".angular", "coverage", ".nyc_output", "DerivedData", "zig-cache",
+        ".zig-cache", "*.o", "*.class",
         // What programs note down: servers, databases, editors, desktops.
-        "logs", "tmp", "*.log", "*.tmp", "*.temp", "*.pid", "*.lock", "*.swp", "*.swo", "*~", ".#*", "*.sqlite-wal",
-        "*.sqlite-shm", "*.sqlite-journal", "*.db-wal", "*.db-shm", "*.db-journal", ".DS_Store", ".vscode-server",
-        ".cursor-server", ".idea", ".local", ".config", ".claude", ".codex", ".claude.json*", ".bash_history", ".zsh_history",
+        "logs", "tmp", "*.log", "*.tmp", "*.temp", "*.pid", "*.lock", "*.swp", "*.swo", "*~", ".#*",
+        "*.sqlite-wal",
+        "*.sqlite-shm", "*.sqlite-journal", "*.db-wal", "*.db-shm", "*.db-journal", ".DS_Store",
+        ".vscode-server",
+        ".cursor-server", ".idea", ".local", ".config", ".claude", ".codex", ".claude.json*", ".bash_history",
+        ".zsh_history",
         ".viminfo", ".lesshst", ".wget-hsts", ".nfs*",
     ]
     /// Patterns that are used; the rest is ignored.
@@ -66,7 +72,9 @@ package struct FileExcludes: Sendable {
         }
         if low < names.count, names[low] == hash { return true }
         guard let start = name.baseAddress, let first = name.first, let last = name.last else { return false }
-        if isEnd[Int(last)], endings.contains(where: { Self.isAlike($0, name.suffix($0.count)) }) { return true }
+        if isEnd[Int(last)], endings.contains(where: { Self.isAlike($0, name.suffix($0.count)) }) {
+            return true
+        }
         if isBeginning[Int(first)], beginnings.contains(where: { Self.isAlike($0, name.prefix($0.count)) }) {
             return true
         }

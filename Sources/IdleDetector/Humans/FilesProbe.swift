@@ -42,7 +42,8 @@ package struct FilesProbe: ActivityProbe {
     /// The walk that is going on, and the root that it is of.
     private var walk: FolderWalk?
     private var walked = 0
-    private var isWalking = false
+    /// Whether a round is going on, so that the next look should be soon.
+    private(set) var isWalking = false
     private var roundCost: Duration = .zero
     private var nextRound: Moment?
     private var pause = Self.shortestPause
@@ -51,14 +52,14 @@ package struct FilesProbe: ActivityProbe {
     ///   - roots: absolute paths on the host, without symbolic links.
     ///   - entriesPerLook: about how many files one look takes.
     package init(
-        roots: [String] = [], excludes: FileExcludes = FileExcludes(), entriesPerLook: Int = Self.entriesPerLook
+        roots: [String] = [], excludes: FileExcludes = FileExcludes(),
+        entriesPerLook: Int = Self.entriesPerLook
     ) {
         self.excludes = excludes
         self.entriesPerLook = entriesPerLook
         setRoots(roots)
     }
 
-    /// Whether a round is going on, so that the next look should be soon.
     package var interval: Duration { isWalking ? Self.soon : pause }
 
     /// Walks these trees from now on. What is remembered of those that stay is kept; folders within one another count once.

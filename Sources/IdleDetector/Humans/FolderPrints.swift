@@ -47,7 +47,9 @@ struct FolderPrints {
             let keepsUnseen = !isWhole && folders.count + fresh.count <= limit
             let seenCount = isSeen.reduce(0) { $0 + ($1 ? 1 : 0) }
             kept.reserveCapacity((keepsUnseen ? folders.count : seenCount) + fresh.count)
-            for (index, folder) in folders.enumerated() where isSeen[index] || keepsUnseen { kept.append(folder) }
+            for (index, folder) in folders.enumerated() where isSeen[index] || keepsUnseen {
+                kept.append(folder)
+            }
             kept.append(contentsOf: fresh)
             kept.sort { $0.key < $1.key }
             folders = kept

@@ -139,7 +139,9 @@ struct FolderWalk {
         while !pending.isEmpty {
             pop()
             let descriptor = path.withUnsafeBufferPointer { bytes in
-                bytes.withMemoryRebound(to: CChar.self) { samd_open_folder(root.descriptor, $0.baseAddress, true) }
+                bytes.withMemoryRebound(to: CChar.self) {
+                    samd_open_folder(root.descriptor, $0.baseAddress, true)
+                }
             }
             path.removeLast()
             if descriptor >= 0 {
@@ -174,7 +176,8 @@ struct FolderWalk {
     private mutating func note(_ errno: Errno) {
         let place = HostileText.line(path, limitBytes: 128)
         result.unreadable = (
-            (result.unreadable?.count ?? 0) + 1, result.unreadable?.example ?? "\(place.isEmpty ? "." : place): \(errno)"
+            (result.unreadable?.count ?? 0) + 1,
+            result.unreadable?.example ?? "\(place.isEmpty ? "." : place): \(errno)"
         )
     }
 
@@ -186,7 +189,8 @@ struct FolderWalk {
         var count = 0
         lseek(folder.descriptor, 0, SEEK_SET)
         while count < Self.namingLimit,
-            case let length = samd_read_folder(folder.descriptor, buffer.baseAddress, UInt32(buffer.count)), length > 0
+            case let length = samd_read_folder(folder.descriptor, buffer.baseAddress, UInt32(buffer.count)),
+            length > 0
         {
             Self.forEachEntry(UnsafeRawBufferPointer(rebasing: buffer[..<Int(length)])) { name in
                 count += 1
@@ -205,7 +209,9 @@ struct FolderWalk {
 
     /// Calls `body` with each name but `.` and `..`, as linux_dirent64 of getdents(2) has them: inode, offset, 16 bits of
     /// length, 8 of type, the name and its zero.
-    private static func forEachEntry(_ entries: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) {
+    private static func forEachEntry(
+        _ entries: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void
+    ) {
         guard let start = entries.baseAddress else { return }
         var offset = 0
         while offset + 20 <= entries.count {

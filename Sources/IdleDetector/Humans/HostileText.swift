@@ -17,11 +17,14 @@ package enum HostileText {
     }
 
     /// The same of a text.
-    package static func line(_ text: String, limitBytes: Int) -> String { line(text.utf8, limitBytes: limitBytes) }
+    package static func line(_ text: String, limitBytes: Int) -> String {
+        line(text.utf8, limitBytes: limitBytes)
+    }
 
     private static func isShown(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned: false
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
+            false
         default: true
         }
     }

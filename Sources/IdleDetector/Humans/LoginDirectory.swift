@@ -24,7 +24,9 @@ package final class LoginDirectory: Sendable {
         /// logged in. Control groups of users' making can lie about it, so nothing but texts for people may hang on it.
         package func login(of entry: ProcessEntry, in table: ProcessTable) -> Login? {
             guard !logins.isEmpty, entry.container == nil else { return nil }
-            if let session = Self.session(of: entry.cgroup), let login = logins.first(where: { $0.session == session }) {
+            if let session = Self.session(of: entry.cgroup),
+                let login = logins.first(where: { $0.session == session })
+            {
                 return login
             }
             var current = entry

@@ -34,10 +34,13 @@ package enum LoginRecords {
     private static func login(_ record: ArraySlice<UInt8>) -> Login? {
         func field(_ range: Range<Int>) -> ArraySlice<UInt8> {
             // Filled with zeros, unless the text takes all of it.
-            record[record.startIndex + range.lowerBound..<record.startIndex + range.upperBound].prefix { $0 != 0 }
+            record[record.startIndex + range.lowerBound..<record.startIndex + range.upperBound].prefix {
+                $0 != 0
+            }
         }
         let type = UInt16(record[record.startIndex]) | UInt16(record[record.startIndex + 1]) << 8
-        guard type == userProcess, let user = Login.shown(field(user)), let line = Login.shown(field(line)) else {
+        guard type == userProcess, let user = Login.shown(field(user)), let line = Login.shown(field(line))
+        else {
             return nil
         }
         let pid = pid.reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(record[record.startIndex + $1]) }

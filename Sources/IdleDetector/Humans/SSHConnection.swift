@@ -20,7 +20,9 @@ package enum SSHConnection {
         guard let colon = title.firstIndex(of: ":"), mayServe(String(title[..<colon])) else { return nil }
         let rest = title[title.index(after: colon)...].drop { $0 == " " }
         // Paths begin with a slash (`/usr/sbin/sshd -D [listener] 0 of 10-100 startups`), roles are in brackets.
-        guard let first = rest.first, first != "/", !rest.contains("["), !rest.contains(" ") else { return nil }
+        guard let first = rest.first, first != "/", !rest.contains("["), !rest.contains(" ") else {
+            return nil
+        }
         guard let at = rest.lastIndex(of: "@") else { return Session(user: String(rest), isOpen: false) }
         let ttys = rest[rest.index(after: at)...]
         // `notty` for a command; several terminals of one connection are divided by commas; `internal-sftp` is one's name.
@@ -61,9 +63,12 @@ struct FlowMeter: Sendable, Equatable {
     mutating func advance(to count: UInt64, at now: Moment) -> Bool {
         let flowed = count >= startCount && count - startCount >= Self.bytes
         // A look that comes late sees more; then it is the mean that counts.
-        let windows = max(1, UInt64(clamping: (now - start).components.seconds / Self.window.components.seconds))
+        let windows = max(
+            1, UInt64(clamping: (now - start).components.seconds / Self.window.components.seconds))
         let isFlow = flowed && (count - startCount) / windows >= Self.bytes
-        if isFlow || now - start >= Self.window || count < startCount { self = FlowMeter(count: count, at: now) }
+        if isFlow || now - start >= Self.window || count < startCount {
+            self = FlowMeter(count: count, at: now)
+        }
         return isFlow
     }
 }

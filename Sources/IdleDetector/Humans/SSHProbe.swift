@@ -37,7 +37,9 @@ package struct SSHProbe: ActivityProbe {
     package mutating func look(_ context: LookContext) -> ProbeFindings {
         let reading = logins.reading(at: context.now)
         var round = Round(context: context, reading: reading)
-        let candidates = context.processes.entries.values.filter { Self.isCandidate($0) }.sorted { $0.pid < $1.pid }
+        let candidates = context.processes.entries.values.filter { Self.isCandidate($0) }.sorted {
+            $0.pid < $1.pid
+        }
         for entry in candidates.prefix(Self.candidateLimit) {
             guard round.watched.count < Self.processLimit else { break }
             look(at: entry, &round)
@@ -48,14 +50,16 @@ package struct SSHProbe: ActivityProbe {
         for login in reading.logins where login.remoteHost != nil && !round.named.contains(login.id) {
             let who = login.user ?? login.uid.map { "uid \($0)" } ?? "somebody"
             add(
-                "ssh:\(login.id)", "\(login.tty.map { "\($0), " } ?? "")\(who) from \(login.remoteHost ?? "")",
+                "ssh:\(login.id)",
+                "\(login.tty.map { "\($0), " } ?? "")\(who) from \(login.remoteHost ?? "")",
                 pid: login.pid, user: login.user, container: nil, &round)
         }
         flows = flows.filter { round.watched.contains($0.key) }
         since = since.filter { round.ids.contains($0.key) }
         if let problem = reading.problem { round.problems.append(problem) }
         return ProbeFindings(
-            signals: round.signals, blindSpot: round.problems.isEmpty ? nil : round.problems.joined(separator: "; "))
+            signals: round.signals,
+            blindSpot: round.problems.isEmpty ? nil : round.problems.joined(separator: "; "))
     }
 
     /// What one look gathers.
@@ -119,7 +123,9 @@ package struct SSHProbe: ActivityProbe {
     }
 
     /// Measures what a process has read and written; a flow that was never there is no signal.
-    private mutating func measure(_ entry: ProcessEntry, _ subject: String, user: String?, _ round: inout Round) {
+    private mutating func measure(
+        _ entry: ProcessEntry, _ subject: String, user: String?, _ round: inout Round
+    ) {
         let count: UInt64
         let path = "\(procfs.root)/\(entry.pid)/io"
         do throws(ProcFSError) {

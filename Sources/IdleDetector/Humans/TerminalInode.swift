@@ -30,18 +30,23 @@ enum TerminalInode: Equatable {
         }
         var status = samd_file_status()
         guard samd_file_status(AT_FDCWD, path, true, &status) == 0 else { return failure(Errno.current) }
-        guard status.mode & S_IFMT == S_IFCHR, TerminalDevice(deviceNumber: status.special_device) == device else {
+        guard status.mode & S_IFMT == S_IFCHR, TerminalDevice(deviceNumber: status.special_device) == device
+        else {
             return .other
         }
         return .found(accessed: status.accessed)
     }
 
     /// All descriptors of a process up to the limit, until one is the terminal.
-    static func search(proc: String, pid: Int32, device: TerminalDevice) -> (descriptor: Int32, inode: TerminalInode) {
+    static func search(proc: String, pid: Int32, device: TerminalDevice) -> (
+        descriptor: Int32, inode: TerminalInode
+    ) {
         guard let folder = opendir("\(proc)/\(pid)/fd") else { return (-1, failure(Errno.current)) }
         defer { closedir(folder) }
         for _ in 0..<descriptorLimit {
-            guard let entry = readdir(folder), let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { break }
+            guard let entry = readdir(folder), let offset = MemoryLayout<dirent>.offset(of: \.d_name) else {
+                break
+            }
             let name = (UnsafeRawPointer(entry) + offset).assumingMemoryBound(to: CChar.self)
             guard let descriptor = Int32(String(cString: name)) else { continue }
             let inode = look(proc: proc, pid: pid, descriptor: descriptor, device: device)
@@ -63,9 +68,11 @@ enum TerminalInode: Equatable {
     static func isTerminalPath(_ path: some BidirectionalCollection<UInt8>) -> Bool {
         let parts = path.suffix(64).split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.count >= 2, let last = parts.last else { return false }
-        let isNumber = !last.isEmpty && last.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        let isNumber =
+            !last.isEmpty && last.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
         return isNumber && parts[parts.count - 2].elementsEqual("pts".utf8)
-            || last.starts(with: "tty".utf8) || last.elementsEqual("console".utf8) || last.starts(with: "hvc".utf8)
+            || last.starts(with: "tty".utf8) || last.elementsEqual("console".utf8)
+            || last.starts(with: "hvc".utf8)
     }
 
     private static func failure(_ errno: Errno) -> TerminalInode {

@@ -28,7 +28,9 @@ package enum TerminalMaker {
     package static func reasonNotToCount(maker name: String, hasTerminal: Bool) -> String? {
         // "tmux: server" is what tmux names its server; GNU screen's is `screen` whatever its arguments say.
         let program = name.prefix { $0 != ":" && $0 != " " }.lowercased()
-        if multiplexers.contains(program) { return "a pane of \(program): who types is at its client's terminal" }
+        if multiplexers.contains(program) {
+            return "a pane of \(program): who types is at its client's terminal"
+        }
         if drivers.contains(program) { return "\(program) types here" }
         if hasTerminal, relays.contains(program) { return "\(program) passes on what its own terminal gets" }
         return nil

@@ -156,7 +156,8 @@ package struct TerminalProbe: ActivityProbe {
         return Signal(
             id: "terminal:\(session.device):\(session.leader):\(session.startTime)",
             kind: elsewhere == nil ? .terminal : .terminalPane,
-            subject: HostileText.line(text, limitBytes: Self.subjectLimitBytes), detail: elsewhere ?? unreached,
+            subject: HostileText.line(text, limitBytes: Self.subjectLimitBytes),
+            detail: elsewhere ?? unreached,
             pid: session.leader, user: user, container: entry.container, since: sight.since,
             changedAt: sight.changedAt)
     }
@@ -168,7 +169,9 @@ package struct TerminalProbe: ActivityProbe {
                 "the terminals of \(denied.count) sessions cannot be looked at (\(denied.example)); run samd as root, or give"
                     + " it CAP_SYS_PTRACE")
         }
-        if beyond > 0 { parts.append("\(beyond) terminals beyond the bound of \(terminalLimit) were not looked at") }
+        if beyond > 0 {
+            parts.append("\(beyond) terminals beyond the bound of \(terminalLimit) were not looked at")
+        }
         return parts.isEmpty ? nil : parts.joined(separator: "; ")
     }
 }

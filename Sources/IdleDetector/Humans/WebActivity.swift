@@ -41,7 +41,8 @@ package struct WebActivity: Sendable, Equatable {
     ///   - isUpgrade: whether it became a websocket; then it is logged when that ends.
     ///   - bytes: what was sent to the browser.
     package mutating func add(
-        port: String, user authenticated: Bool, method: String, isUserActivated: Bool, isUpgrade: Bool, bytes: UInt64,
+        port: String, user authenticated: Bool, method: String, isUserActivated: Bool, isUpgrade: Bool,
+        bytes: UInt64,
         at moment: Moment
     ) {
         guard authenticated else { return }
@@ -67,7 +68,8 @@ package struct WebActivity: Sendable, Equatable {
                 signals.append(Self.signal(person, .webPerson, "web:\(name):person", port: name, now: now))
             }
             if let background = port.background {
-                signals.append(Self.signal(background, .webBackground, "web:\(name):background", port: name, now: now))
+                signals.append(
+                    Self.signal(background, .webBackground, "web:\(name):background", port: name, now: now))
             }
         }
         return signals

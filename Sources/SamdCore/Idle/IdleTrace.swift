@@ -171,8 +171,7 @@ final class PastFile: Sendable {
     init?(_ path: String) {
         descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return nil }
-        var facts = stat()
-        size = fstat(descriptor, &facts) == 0 ? Int(facts.st_size) : 0
+        size = max(0, Int(lseek(descriptor, 0, SEEK_END)))
     }
 
     deinit { close(descriptor) }

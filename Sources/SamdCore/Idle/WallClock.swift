@@ -1,5 +1,4 @@
 package import FoundationEssentials
-import Dispatch
 import Glibc
 package import IdleDetector
 
@@ -17,9 +16,7 @@ package struct WallClock: Sendable, Equatable {
 
     /// Both clocks of the machine, now.
     package static func now() -> WallClock {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        let wall = Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+        let wall = Int64(Date.now.timeIntervalSince1970 * 1000)
         return WallClock(bootMilliseconds: wall - Moment.now().milliseconds)
     }
 
