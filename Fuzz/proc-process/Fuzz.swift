@@ -22,7 +22,8 @@ enum Promise {
         guard let status = ProcessStatus(text.span) else { return }
         precondition(status.name.description.utf8.count <= 3 * ProcessName.limitBytes)
         var name: [UInt8] = []
-        if let start = text.firstIndex(of: UInt8(ascii: "(")), let end = text.lastIndex(of: UInt8(ascii: ")")) {
+        if let start = text.firstIndex(of: UInt8(ascii: "(")), let end = text.lastIndex(of: UInt8(ascii: ")"))
+        {
             name = Array(text[(start + 1)..<end].prefix(ProcessName.limitBytes))
         }
         let numbers =
@@ -54,7 +55,9 @@ enum Promise {
         // Whatever follows does not change what was found.
         let more = ProcText.variables(names, in: (text + Array("\0HOME=/x\0A=y\0".utf8)).span)
         for (before, after) in zip(values, more) where before != nil { precondition(before == after) }
-        guard text.first != 0, let value = values[2], value.utf8.count <= ProcText.variableLimitBytes else { return }
+        guard text.first != 0, let value = values[2], value.utf8.count <= ProcText.variableLimitBytes else {
+            return
+        }
         precondition(ProcText.variables(["HOME"], in: Array("HOME=\(value)\0".utf8).span) == [value])
     }
 
@@ -73,7 +76,9 @@ enum Promise {
 
     /// The first part is the name, the second and third are variables, the rest is the command line.
     private static func traits(_ text: [UInt8]) {
-        let parts = text.split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+        let parts = text.split(separator: 0, omittingEmptySubsequences: false).map {
+            String(decoding: $0, as: UTF8.self)
+        }
         let catalogue = ProcessCatalogue()
         let traits = ProcessTraits(
             name: parts[0], command: Array(parts.dropFirst(3)), variables: Array(parts.dropFirst().prefix(2)),

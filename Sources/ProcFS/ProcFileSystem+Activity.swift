@@ -16,7 +16,7 @@ extension ProcFileSystem {
     /// The ids of the processes that can be seen, ascending, into memory that is reused.
     ///
     /// - Parameter bound: the mark is set behind the greatest id up to this one.
-    /// - Returns: how many there are beyond `limit`, the greatest ids; and a mark to list from, `nil` where none can be set.
+    /// - Returns: how many there are beyond `limit`, the greatest ids; a mark to list from, `nil` where none can be set.
     package func listProcesses(
         into pids: inout [Int32], limit: Int, markingUpTo bound: Int32 = .max
     ) throws(ProcFSError) -> (beyond: Int, mark: ProcessListMark?) {
@@ -79,7 +79,8 @@ extension ProcFileSystem {
     /// Everything that `stat` says; `nil` if the process is gone.
     ///
     /// - Parameter buffer: memory to read into, reused from call to call.
-    package func processStatus(of pid: Int32, buffer: inout ReadBuffer) throws(ProcFSError) -> ProcessStatus? {
+    package func processStatus(of pid: Int32, buffer: inout ReadBuffer) throws(ProcFSError) -> ProcessStatus?
+    {
         let path = "\(root)/\(pid)/stat"
         guard try load(path, limitBytes: 4096, into: &buffer) else { return nil }
         guard let status = buffer.withBytes({ ProcessStatus($0) }) else {
@@ -111,8 +112,8 @@ extension ProcFileSystem {
         return buffer.withBytes { ProcText.variables(names, in: $0) }
     }
 
-    /// The ids of a process in the pid namespaces that it is seen from, this one's first and its own last; `nil` if it is
-    /// gone.
+    /// The ids of a process in the pid namespaces that it is seen from, this one's first and its own last; `nil` if it
+    /// is gone.
     package func namespacePIDs(of pid: Int32, buffer: inout ReadBuffer) throws(ProcFSError) -> [Int32]? {
         let path = "\(root)/\(pid)/status"
         guard try load(path, limitBytes: Self.statusLimitBytes, truncating: true, into: &buffer) else {

@@ -70,7 +70,8 @@ package struct ProcessStatus: Hashable, Sendable {
         if text[lineEnd - 1] == Byte.newline { lineEnd -= 1 }
         var fields = Fields(in: nameEnd..<lineEnd)
         guard let state = fields.next(text), state.count == 1,
-            let parent = fields.signed(text), let group = fields.signed(text), let session = fields.signed(text),
+            let parent = fields.signed(text), let group = fields.signed(text),
+            let session = fields.signed(text),
             let terminal = fields.signed(text), let foregroundGroup = fields.signed(text),
             let flags = fields.unsigned(text),
             // minflt, cminflt, majflt, cmajflt

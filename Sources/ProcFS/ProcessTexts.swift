@@ -1,5 +1,5 @@
-/// The bytes that a process moved, as `/proc/<pid>/io` counts them: its own and those of children that it has waited for
-/// (proc_pid_io(5)).
+/// The bytes that a process moved, as `/proc/<pid>/io` counts them: its own and those of children that it has waited
+/// for (proc_pid_io(5)).
 package struct ProcessIO: Hashable, Sendable {
     /// Bytes that went through read(2) and its like, from files, pipes, terminals and sockets alike.
     package var charactersRead: UInt64
@@ -21,7 +21,8 @@ package struct ProcessIO: Hashable, Sendable {
     package var total: UInt64 {
         let characters = charactersRead.addingReportingOverflow(charactersWritten)
         let bytes = bytesRead.addingReportingOverflow(bytesWritten)
-        return max(characters.overflow ? .max : characters.partialValue, bytes.overflow ? .max : bytes.partialValue)
+        return max(
+            characters.overflow ? .max : characters.partialValue, bytes.overflow ? .max : bytes.partialValue)
     }
 }
 
@@ -40,7 +41,8 @@ extension ProcText {
         var bytesWritten: UInt64?
         forEachLine(of: text) { line in
             var fields = Fields(in: line)
-            guard let key = fields.next(text), let value = fields.next(text).flatMap({ text.decimal($0) }) else {
+            guard let key = fields.next(text), let value = fields.next(text).flatMap({ text.decimal($0) })
+            else {
                 return true
             }
             if text.holds(key, "rchar:") { charactersRead = charactersRead ?? value }
@@ -68,8 +70,9 @@ extension ProcText {
         return last
     }
 
-    /// The values of some variables in the text of `environ`, in the order asked for: of each the first, as getenv(3) would
-    /// find it; `nil` for one that is not there, is longer than `variableLimitBytes`, or is cut off at the text's end.
+    /// The values of some variables in the text of `environ`, in the order asked for: of each the first, as getenv(3)
+    /// would find it; `nil` for one that is not there, is longer than `variableLimitBytes`, or is cut off at the text's
+    /// end.
     package static func variables(_ names: [StaticString], in text: Span<UInt8>) -> [String?] {
         var values: [String?] = Array(repeating: nil, count: names.count)
         var isFound = Array(repeating: false, count: names.count)
@@ -93,8 +96,8 @@ extension ProcText {
         return values
     }
 
-    /// The ids of a process in the pid namespaces that it is seen from, this reader's first and its own last, in the text of
-    /// `status`; empty if it does not say.
+    /// The ids of a process in the pid namespaces that it is seen from, this reader's first and its own last, in the
+    /// text of `status`; empty if it does not say.
     package static func namespacePIDs(_ text: Span<UInt8>) -> [Int32] {
         var found: [Int32] = []
         forEachLine(of: text) { line in

@@ -12,7 +12,9 @@ struct AgentProbeTests {
 
         init() throws {
             processes = try RecordedProcesses()
-            probe = AgentProbe(procfs: processes.procfs, roles: ProcessRoles(procfs: processes.procfs)) { _ in "dev" }
+            probe = AgentProbe(procfs: processes.procfs, roles: ProcessRoles(procfs: processes.procfs)) { _ in
+                "dev"
+            }
         }
 
         mutating func signals(at second: Int64) throws -> [IdleDetector.Signal] {
@@ -69,7 +71,8 @@ struct AgentProbeTests {
         let files = try TemporaryTree()
         for number in 0..<2100 { try files.write("", to: "a/many/\(number)") }
         try files.write("", to: "b/1/2/3/4/5/6")
-        #expect(FolderStamp(root: files.root, home: "/a", folder: "many")?.entryCount == FolderStamp.entryLimit)
+        #expect(
+            FolderStamp(root: files.root, home: "/a", folder: "many")?.entryCount == FolderStamp.entryLimit)
         #expect(FolderStamp(root: files.root, home: "/", folder: "b")?.entryCount == 5)
     }
 }

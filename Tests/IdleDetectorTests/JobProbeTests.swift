@@ -49,7 +49,8 @@ struct JobProbeTests {
         try look.processes.start(14, "stranger", isWorkspace: false)
         try look.processes.start(15, "codex")
         look.processes.entries[16] = ProcessEntry(
-            pid: 16, parent: 1, group: 16, session: 16, startTime: 5, name: "defunct", uid: 1000, isZombie: true)
+            pid: 16, parent: 1, group: 16, session: 16, startTime: 5, name: "defunct", uid: 1000,
+            isZombie: true)
         #expect(try look.signals(at: 0) == [])
     }
 

@@ -23,7 +23,9 @@ struct ProcessSweepTests {
 
         func setLast(_ pid: Int32) throws { try files.write("0.1 0.1 0.1 1/10 \(pid)\n", to: "loadavg") }
 
-        func stat(_ pid: Int32, name: String, flags: UInt64 = 0, start: UInt64 = 100, state: String = "S") throws {
+        func stat(_ pid: Int32, name: String, flags: UInt64 = 0, start: UInt64 = 100, state: String = "S")
+            throws
+        {
             try files.write(
                 "\(pid) (\(name)) \(state) 1 \(pid) \(pid) 34816 77 \(flags) 0 0 0 0 5 6 7 8 20 0 1 0 \(start) 0\n",
                 to: "\(pid)/stat")
@@ -63,13 +65,16 @@ struct ProcessSweepTests {
         #expect(
             table.entries == [
                 7: ProcessEntry(
-                    pid: 7, parent: 1, group: 7, session: 7, terminal: 34816, foregroundGroup: 77, startTime: 100,
+                    pid: 7, parent: 1, group: 7, session: 7, terminal: 34816, foregroundGroup: 77,
+                    startTime: 100,
                     cpuTicks: 26, childTicks: 15, name: "a) b", uid: 1000, cgroup: "/user.slice/x")
             ])
         #expect(table.at == moment(5) && table.unreadable == nil)
     }
 
-    @Test("the workspace's are an owner's, a login session's of root or an owner, and containers' that these made")
+    @Test(
+        "the workspace's are an owner's, a login session's of root or an owner, and containers' that these made"
+    )
     func workspace() throws {
         let recorded = try Recorded()
         try recorded.add(10, uid: 1000, cgroup: "/system.slice/x.service")
@@ -78,7 +83,8 @@ struct ProcessSweepTests {
         try recorded.add(13, uid: 0, cgroup: "/user.slice/user-1000.slice/session-4.scope")
         try recorded.add(14, uid: 1234, cgroup: "/user.slice/user-1234.slice/session-5.scope")
         try recorded.add(15, uid: 999, cgroup: "/docker/x", namespace: 40)
-        try recorded.add(16, uid: 1234, cgroup: "/user.slice/user-1234.slice/x", namespace: 41, userNamespace: 50)
+        try recorded.add(
+            16, uid: 1234, cgroup: "/user.slice/user-1234.slice/x", namespace: 41, userNamespace: 50)
         try recorded.add(17, uid: 0, cgroup: "/user.slice/user-xslice")
         var sweep = recorded.sweep()
         let table = try sweep.table(at: moment(5))

@@ -11,8 +11,10 @@ struct ProcessTraitsTests {
     @Test(
         "a shell without script and commands waits for a person",
         arguments: [
-            ("bash", ["-bash"]), ("bash", ["bash", "-l"]), ("zsh", ["zsh", "-il"]), ("sh", ["sh"]), ("fish", ["fish"]),
-            ("bash", ["bash", "--init-file", "/x/shellIntegration-bash.sh"]), ("bash", ["bash", "--login", "-i"]),
+            ("bash", ["-bash"]), ("bash", ["bash", "-l"]), ("zsh", ["zsh", "-il"]), ("sh", ["sh"]),
+            ("fish", ["fish"]),
+            ("bash", ["bash", "--init-file", "/x/shellIntegration-bash.sh"]),
+            ("bash", ["bash", "--login", "-i"]),
             ("bash", ["/bin/bash", "-o", "vi"]), ("bash", []),
         ] as [(String, [String])])
     func interactive(name: String, command: [String]) {
@@ -24,7 +26,8 @@ struct ProcessTraitsTests {
         "a shell that runs a script or commands works",
         arguments: [
             ("bash", ["bash", "build.sh"]), ("sh", ["sh", "-c", "make"]), ("bash", ["bash", "-lc", "make"]),
-            ("zsh", ["zsh", "-o", "vi", "./x"]), ("bash", ["/bin/bash", "-c", "source snapshot.sh && eval 'x'"]),
+            ("zsh", ["zsh", "-o", "vi", "./x"]),
+            ("bash", ["/bin/bash", "-c", "source snapshot.sh && eval 'x'"]),
         ] as [(String, [String])])
     func script(name: String, command: [String]) {
         let traits = traits(name, command)
@@ -51,7 +54,8 @@ struct ProcessTraitsTests {
         arguments: [
             ("sshd-session", ["sshd-session: dev@pts/0"]), ("tmux: server", ["tmux"]), ("(sd-pam)", []),
             ("node", ["/home/dev/.vscode-server/bin/1a/node", "out/server-main.js"]),
-            ("node", ["node", "/usr/lib/code-server/out/node/entry"]), ("code-tunnel", ["/usr/bin/code-tunnel"]),
+            ("node", ["node", "/usr/lib/code-server/out/node/entry"]),
+            ("code-tunnel", ["/usr/bin/code-tunnel"]),
             ("java", ["/home/dev/.cache/JetBrains/RemoteDev/dist/x/jbr/bin/java"]),
         ] as [(String, [String])])
     func ignored(name: String, command: [String]) {
@@ -69,7 +73,9 @@ struct ProcessTraitsTests {
     func transfers() {
         #expect(traits("rsync", ["rsync", "--server", "--sender", "."]).isTransfer)
         #expect(traits("scp", ["scp", "-t", "/x"]).isTransfer && traits("sftp-server", []).isTransfer)
-        #expect(!traits("rsync", ["rsync", "-a", "x", "host:"]).isTransfer && !traits("scp", ["scp", "a", "b:"]).isTransfer)
+        #expect(
+            !traits("rsync", ["rsync", "-a", "x", "host:"]).isTransfer
+                && !traits("scp", ["scp", "a", "b:"]).isTransfer)
     }
 
     @Test("Claude's marker is its own value, with or without a pid")

@@ -11,9 +11,12 @@ struct ProgressMeterTests {
         var groups: [String: [Int32]] = [:]
         var io: [Int32: UInt64] = [:]
 
-        mutating func start(_ pid: Int32, _ group: String, parent: Int32 = 1, at tick: UInt64, ticks: UInt64 = 0) {
+        mutating func start(
+            _ pid: Int32, _ group: String, parent: Int32 = 1, at tick: UInt64, ticks: UInt64 = 0
+        ) {
             entries[pid] = ProcessEntry(
-                pid: pid, parent: parent, group: pid, session: pid, startTime: tick, cpuTicks: ticks, name: "p",
+                pid: pid, parent: parent, group: pid, session: pid, startTime: tick, cpuTicks: ticks,
+                name: "p",
                 uid: 1000)
             groups[group, default: []].append(pid)
         }
@@ -67,7 +70,8 @@ struct ProgressMeterTests {
         #expect(machine.progress("b") == 15 && machine.progress("a") == nil)
     }
 
-    @Test("progress begins at 3 % of a core, over a minute", arguments: [(44, false), (45, true), (46, true)])
+    @Test(
+        "progress begins at 3 % of a core, over a minute", arguments: [(44, false), (45, true), (46, true)])
     func floor(ticksPerSweep: UInt64, isProgress: Bool) {
         var machine = Machine()
         machine.start(10, "a", at: 100)
@@ -186,7 +190,9 @@ struct ProgressMeterTests {
         #expect(machine.progress("a") == 15)
     }
 
-    @Test("bytes count as CPU does, and are read more rarely", arguments: [(2_090_000, false), (2_100_000, true)])
+    @Test(
+        "bytes count as CPU does, and are read more rarely",
+        arguments: [(2_090_000, false), (2_100_000, true)])
     func bytes(perHalfMinute: UInt64, isProgress: Bool) {
         var machine = Machine()
         machine.start(10, "a", at: 100)

@@ -74,7 +74,9 @@ struct RealProcessTests {
         try files.link(name, to: "/bin/sleep")
         let child = try Child("\(files.root)/\(name)", ["sleep", "600"])
         var sweep = sweep()
-        let entry = try await poll(&sweep) { table in table.entries[child.pid].flatMap { $0.name == name ? $0 : nil } }
+        let entry = try await poll(&sweep) { table in
+            table.entries[child.pid].flatMap { $0.name == name ? $0 : nil }
+        }
         #expect(entry.parent == getpid() && entry.session == getsid(0) && entry.uid == getuid())
     }
 
@@ -108,7 +110,9 @@ struct RealProcessTests {
         var probe = ToolProbe(roles: ProcessRoles(procfs: procfs))
         let found = try await poll(&sweep) { table -> IdleDetector.Signal? in
             let context = LookContext(now: table.at, processes: table, claude: [claude.pid: "claude:1:1"])
-            return try probe.look(context).signals.first { $0.belongsTo == "claude:1:1" && $0.subject.hasPrefix("sleep") }
+            return try probe.look(context).signals.first {
+                $0.belongsTo == "claude:1:1" && $0.subject.hasPrefix("sleep")
+            }
         }
         #expect(found.kind == .tool)
         claude.end()

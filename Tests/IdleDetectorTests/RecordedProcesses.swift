@@ -17,12 +17,14 @@ struct RecordedProcesses {
 
     mutating func start(
         _ pid: Int32, _ name: String, parent: Int32 = 1, session: Int32? = nil, command: [String] = [],
-        environment: [String] = [], terminal: Int32 = 0, uid: UInt32 = 1000, cgroup: String = "/", ticks: UInt64 = 0,
+        environment: [String] = [], terminal: Int32 = 0, uid: UInt32 = 1000, cgroup: String = "/",
+        ticks: UInt64 = 0,
         isWorkspace: Bool = true, namespace: UInt64 = 1, ownNumber: Int32? = nil
     ) throws {
         entries[pid] = ProcessEntry(
             pid: pid, parent: parent, group: session ?? pid, session: session ?? pid, terminal: terminal,
-            startTime: nextStart, cpuTicks: ticks, name: name, uid: uid, cgroup: cgroup, isWorkspace: isWorkspace)
+            startTime: nextStart, cpuTicks: ticks, name: name, uid: uid, cgroup: cgroup,
+            isWorkspace: isWorkspace)
         nextStart += 1
         try files.write(environment.map { "\($0)\0" }.joined(), to: "\(pid)/environ")
         try files.write((command.isEmpty ? [name] : command).map { "\($0)\0" }.joined(), to: "\(pid)/cmdline")
@@ -30,7 +32,9 @@ struct RecordedProcesses {
         try files.link("\(pid)/ns/pid", to: "pid:[\(namespace)]")
     }
 
-    mutating func startClaude(_ pid: Int32, parent: Int32 = 1, session: Int32? = nil, environment: [String] = []) throws {
+    mutating func startClaude(
+        _ pid: Int32, parent: Int32 = 1, session: Int32? = nil, environment: [String] = []
+    ) throws {
         try start(pid, "claude", parent: parent, session: session, environment: environment)
         claude[pid] = Self.id(pid)
     }

@@ -13,7 +13,8 @@ struct ProcessTextTests {
         let status = try #require(
             parse(
                 "4242 (bash) S 4240 4242 4242 34816 5001 4194304 2000 90000 1 12 7 5 410 88 20 0 1 0 2340661 "
-                    + "8000000 1200 18446744073709551615 1 1 0 0 0 65536 3670020 1266777851 1 0 0 17 1 0 0 0 0 0\n"))
+                    + "8000000 1200 18446744073709551615 1 1 0 0 0 65536 3670020 1266777851 1 0 0 17 1 0 0 0 0 0\n"
+            ))
         #expect(status.name.description == "bash" && status.state == UInt8(ascii: "S"))
         #expect(status.parent == 4240 && status.group == 4242 && status.session == 4242)
         #expect(status.terminal == 34816 && status.foregroundGroup == 5001)
@@ -26,7 +27,8 @@ struct ProcessTextTests {
     @Test(
         "names may look like anything",
         arguments: [
-            "a b", "(", ")", ") R 1 1 1 1 1 (", "line\nbreak", "", "ünïcode", "fifteen bytes!!", "tmux: server",
+            "a b", "(", ")", ") R 1 1 1 1 1 (", "line\nbreak", "", "ünïcode", "fifteen bytes!!",
+            "tmux: server",
         ])
     func names(name: String) {
         let text = "9 (\(name)) Z 1 2 3 0 -1 4 0 0 0 0 5 6 7 8 20 0 1 0 99\n"
@@ -57,7 +59,8 @@ struct ProcessTextTests {
         }
         for text in [
             ")", "(", ")(", "9 x S 1", "9 (x) SS 1 2 3 0 -1 4 0 0 0 0 5 6 7 8 20 0 1 0 99",
-            "9 (x) S 1 2 3 0 -1 4 0 0 0 0 5 6 7 -8 20 0 1 0 99", "9 (x) S 4294967296 2 3 0 -1 4 0 0 0 0 5 6 7 8 20 0 1 0 99",
+            "9 (x) S 1 2 3 0 -1 4 0 0 0 0 5 6 7 -8 20 0 1 0 99",
+            "9 (x) S 4294967296 2 3 0 -1 4 0 0 0 0 5 6 7 8 20 0 1 0 99",
             "9 (x) S - 2 3 0 -1 4 0 0 0 0 5 6 7 8 20 0 1 0 99",
         ] {
             #expect(parse(text) == nil, "\(text)")
@@ -66,7 +69,8 @@ struct ProcessTextTests {
 
     @Test("the counters of io are four, and what was moved counts once")
     func counters() {
-        let text = "rchar: 10\nwchar: 5\nsyscr: 1\nsyscw: 1\nread_bytes: 4096\nwrite_bytes: 4\ncancelled_write_bytes: 9\n"
+        let text =
+            "rchar: 10\nwchar: 5\nsyscr: 1\nsyscw: 1\nread_bytes: 4096\nwrite_bytes: 4\ncancelled_write_bytes: 9\n"
         let io = ProcText.io(Array(text.utf8).span)
         #expect(io == ProcessIO(charactersRead: 10, charactersWritten: 5, bytesRead: 4096, bytesWritten: 4))
         #expect(io?.total == 4100)
@@ -98,7 +102,10 @@ struct ProcessTextTests {
 
     @Test("the ids in nested namespaces are read from the outermost inwards")
     func namespacePIDs() {
-        #expect(ProcText.namespacePIDs(Array("Name:\tx\nNSpid:\t4242\t17\t1\nNSpgid:\t9\n".utf8).span) == [4242, 17, 1])
+        #expect(
+            ProcText.namespacePIDs(Array("Name:\tx\nNSpid:\t4242\t17\t1\nNSpgid:\t9\n".utf8).span) == [
+                4242, 17, 1,
+            ])
         for text in ["", "NSpid:", "NSpid:\tx", "NSpid:\t1\t4294967296"] {
             #expect(ProcText.namespacePIDs(Array(text.utf8).span) == [])
         }

@@ -29,7 +29,8 @@ package struct AgentProbe: ActivityProbe {
     private var lastFolders: Moment?
 
     package init(
-        procfs: ProcFileSystem, roles: ProcessRoles, userName: @escaping @Sendable (UInt32) -> String? = { _ in nil }
+        procfs: ProcFileSystem, roles: ProcessRoles,
+        userName: @escaping @Sendable (UInt32) -> String? = { _ in nil }
     ) {
         self.procfs = procfs
         self.roles = roles
@@ -63,7 +64,8 @@ package struct AgentProbe: ActivityProbe {
         known = current
         return ProbeFindings(
             signals: signals,
-            blindSpot: beyond > 0 ? "\(beyond) agents beyond the first \(Self.agentLimit) are not looked at" : nil)
+            blindSpot: beyond > 0
+                ? "\(beyond) agents beyond the first \(Self.agentLimit) are not looked at" : nil)
     }
 
     private mutating func state(of root: ProcessEntry, at now: Moment) -> Known {
@@ -94,7 +96,8 @@ package struct AgentProbe: ActivityProbe {
         if let files = state.filesChangedAt { changedAt = changedAt.map { max($0, files) } ?? files }
         return Signal(
             id: state.id, kind: .agent, subject: words.subject(root, name: description.name),
-            detail: processCount > 1 ? "\(processCount) processes" : nil, pid: root.pid, user: words.user(root.uid),
+            detail: processCount > 1 ? "\(processCount) processes" : nil, pid: root.pid,
+            user: words.user(root.uid),
             container: root.container, since: state.since, changedAt: changedAt)
     }
 }

@@ -1,6 +1,7 @@
 import Glibc
 
-/// What a folder with all that is in it looked like: another value means that something changed, whatever the times say.
+/// What a folder with all that is in it looked like: another value means that something changed, whatever the times
+/// say.
 struct FolderStamp: Equatable, Sendable {
     /// Entries of a folder tree that are looked at.
     static let entryLimit = 2000
@@ -13,10 +14,11 @@ struct FolderStamp: Equatable, Sendable {
     /// The latest change of anything there, in nanoseconds: compared, never trusted.
     var latestChange: Int64 = 0
 
-    /// Looks at a folder below a process's HOME, as the process sees its files; nil: there is none, or it is not looked at.
+    /// Looks at a folder below a process's HOME, as the process sees its files; nil: there is none, or it is not looked
+    /// at.
     ///
-    /// All of it is under the process's control. From its root on, every part of the path is opened by itself and must be a
-    /// folder, no link, so that nothing leads out of what the process itself sees; no file is opened at all.
+    /// All of it is under the process's control. From its root on, every part of the path is opened by itself and must
+    /// be a folder, no link, so that nothing leads out of what the process itself sees; no file is opened at all.
     ///
     /// - Parameter root: the process's root: `/proc/PID/root`.
     init?(root: String, home: String, folder: String) {
@@ -24,7 +26,9 @@ struct FolderStamp: Equatable, Sendable {
         var current = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC)
         guard current >= 0 else { return nil }
         for part in "\(home)/\(folder)".split(separator: "/") where part != "." {
-            let next = part == ".." ? -1 : openat(current, String(part), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            let next =
+                part == ".."
+                ? -1 : openat(current, String(part), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
             close(current)
             guard next >= 0 else { return nil }
             current = next

@@ -39,10 +39,14 @@ package struct JobProbe: ActivityProbe {
         known = known.filter { roles.groups[$0.key] != nil }
         return ProbeFindings(
             signals: Self.bounded(signals),
-            blindSpot: context.processes.unreadable.map { "\($0.count) processes cannot be looked at: \($0.reason)" })
+            blindSpot: context.processes.unreadable.map {
+                "\($0.count) processes cannot be looked at: \($0.reason)"
+            })
     }
 
-    private mutating func signal(_ group: ProcessGroup, _ entries: [ProcessEntry], _ context: LookContext) -> Signal? {
+    private mutating func signal(_ group: ProcessGroup, _ entries: [ProcessEntry], _ context: LookContext)
+        -> Signal?
+    {
         let progress = roles.lastProgress(of: group)
         let alive = entries.filter { !$0.isZombie }.sorted { ($0.startTime, $0.pid) < ($1.startTime, $1.pid) }
         let working = alive.filter { roles.roles[$0.pid] == .job }
@@ -54,7 +58,8 @@ package struct JobProbe: ActivityProbe {
         known[group] = entry
         return Signal(
             id: entry.id, kind: .job, subject: words.subject(main, place: whereabouts(main, context)),
-            detail: alive.count > 1 ? "\(alive.count) processes" : nil, pid: main.pid, user: words.user(main.uid),
+            detail: alive.count > 1 ? "\(alive.count) processes" : nil, pid: main.pid,
+            user: words.user(main.uid),
             container: main.container, since: entry.since, changedAt: progress)
     }
 

@@ -33,7 +33,8 @@ struct ProcessWords {
         for scalar in text.unicodeScalars {
             bytes += UTF8.width(scalar)
             guard bytes <= textLimitBytes else { break }
-            let isHidden = scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
+            let isHidden =
+                scalar.properties.generalCategory == .control || scalar.properties.generalCategory == .format
                 || scalar.value == 0x2028 || scalar.value == 0x2029
             scalars.append(isHidden ? "\u{fffd}" : scalar)
         }

@@ -20,8 +20,8 @@ enum ProcessRole: Hashable {
     case job
 }
 
-/// Tells the workspace's processes apart, and when they made progress, once for all probes that go by it. Remembers what it
-/// found out; lives on the monitor's own thread.
+/// Tells the workspace's processes apart, and when they made progress, once for all probes that go by it. Remembers
+/// what it found out; lives on the monitor's own thread.
 package final class ProcessRoles {
     /// Ancestors that are looked at.
     static let ancestorLimit = 64
@@ -32,6 +32,8 @@ package final class ProcessRoles {
         var startTime: UInt64
         var name: String
         var traits: ProcessTraits
+        /// Whether the environment could not be read, and has to be tried again.
+        var isUnread = false
         /// Once a tool, always one, even when nothing shows it any more: parents die, environments are overwritten.
         var isTool = false
         /// The Claude that it was seen to work for.
@@ -48,7 +50,7 @@ package final class ProcessRoles {
     private var lastContext: (at: Moment, claude: [Int32: String])?
     private var context = LookContext(now: .boot, processes: ProcessTable(at: .boot))
     private var origins: [Int32: Origin] = [:]
-    private var claudeNumbers: [Int32: (own: Int32, namespace: UInt64?)] = [:]
+    private var claudeNumbers: [String: (own: Int32, namespace: UInt64?)] = [:]
 
     private var meter: ProgressMeter<ProcessGroup>
     private var lastIO: Moment?
@@ -61,7 +63,8 @@ package final class ProcessRoles {
     private(set) var unreadable: (count: Int, reason: String)?
 
     package init(
-        procfs: ProcFileSystem, catalogue: ProcessCatalogue = ProcessCatalogue(), floor: ProgressFloor = ProgressFloor()
+        procfs: ProcFileSystem, catalogue: ProcessCatalogue = ProcessCatalogue(),
+        floor: ProgressFloor = ProgressFloor()
     ) {
         self.procfs = procfs
         self.catalogue = catalogue
@@ -70,20 +73,26 @@ package final class ProcessRoles {
 
     /// Assigns every process of the workspace its role; costs nothing when nothing is new.
     func update(_ context: LookContext) {
-        if let lastContext, lastContext.at == context.processes.at, lastContext.claude == context.claude { return }
+        if let lastContext, lastContext.at == context.processes.at, lastContext.claude == context.claude {
+            return
+        }
         lastContext = (context.processes.at, context.claude)
         self.context = context
         origins.removeAll(keepingCapacity: true)
         roles.removeAll(keepingCapacity: true)
         unreadable = nil
-        claudeNumbers = claudeNumbers.filter { context.claude[$0.key] != nil }
-        let workspace = context.processes.entries.values.filter { $0.isWorkspace && context.claude[$0.pid] == nil }
+        claudeNumbers = claudeNumbers.filter { isAlive($0.key) }
+        let workspace = context.processes.entries.values.filter {
+            $0.isWorkspace && context.claude[$0.pid] == nil
+        }
         for entry in workspace { learn(entry) }
         for entry in workspace { _ = origin(of: entry, depth: 0) }
         adoptSessions(workspace)
         for entry in workspace { remember(entry) }
         for entry in workspace { roles[entry.pid] = role(of: entry) }
-        for pid in context.claude.keys where context.processes.entries[pid]?.isWorkspace == true { roles[pid] = .claude }
+        for pid in context.claude.keys where context.processes.entries[pid]?.isWorkspace == true {
+            roles[pid] = .claude
+        }
         known = known.filter { context.processes.entries[$0.key]?.startTime == $0.value.startTime }
         measure(context.processes)
         self.context.processes.entries = [:]
@@ -100,7 +109,11 @@ package final class ProcessRoles {
         var others: [Int32] = []
         for (pid, role) in roles {
             guard let entry = table.entries[pid] else { continue }
-            if let group = Self.group(of: entry, role) { groups[group, default: []].append(pid) } else { others.append(pid) }
+            if let group = Self.group(of: entry, role) {
+                groups[group, default: []].append(pid)
+            } else {
+                others.append(pid)
+            }
         }
         let isIODue = lastIO.map { table.at - $0 >= Self.ioInterval } ?? true
         if isIODue { lastIO = table.at }
@@ -127,17 +140,21 @@ package final class ProcessRoles {
     private func learn(_ entry: ProcessEntry) {
         let old = known[entry.pid].flatMap { $0.startTime == entry.startTime ? $0 : nil }
         // Of one that has ended there is nothing left to read.
-        if let old, old.name == entry.name || entry.isZombie { return }
+        if let old, old.name == entry.name && !old.isUnread || entry.isZombie { return }
         var variables: [String?] = []
+        var isUnread = false
         do throws(ProcFSError) {
             variables = try procfs.environment(of: entry.pid, ProcessTraits.variables, buffer: &buffer) ?? []
         } catch {
+            isUnread = true
             unreadable = ((unreadable?.count ?? 0) + 1, unreadable?.reason ?? "\(error)")
         }
         let command = (try? procfs.commandLine(of: entry.pid)) ?? []
-        let traits = ProcessTraits(name: entry.name, command: command, variables: variables, catalogue: catalogue)
+        let traits = ProcessTraits(
+            name: entry.name, command: command, variables: variables, catalogue: catalogue)
         known[entry.pid] = Known(
-            startTime: entry.startTime, name: entry.name, traits: traits, isTool: old?.isTool ?? false,
+            startTime: entry.startTime, name: entry.name, traits: traits, isUnread: isUnread,
+            isTool: old?.isTool ?? false,
             claude: old?.claude)
     }
 
@@ -167,7 +184,9 @@ package final class ProcessRoles {
         var root: Int32?
         var current: ProcessEntry? = entry
         for _ in 0..<Self.ancestorLimit {
-            guard let process = current, process.isWorkspace, context.claude[process.pid] == nil else { break }
+            guard let process = current, process.isWorkspace, context.claude[process.pid] == nil else {
+                break
+            }
             if known[process.pid]?.traits.agent != nil { root = process.pid }
             current = context.processes.entries[process.parent]
         }
@@ -183,8 +202,11 @@ package final class ProcessRoles {
         if let claude = context.claude[entry.parent] {
             // Claude gives each tool a session of its own, while what it runs beside itself shares Claude's.
             let session = context.processes.entries[entry.parent]?.session
-            origin = entry.session != session || isMarked(entry.pid, by: entry.parent) ? .tool(claude) : .helper
-        } else if depth < Self.ancestorLimit, let parent = context.processes.entries[entry.parent], parent.isWorkspace {
+            origin =
+                entry.session != session || isMarked(entry.pid, by: entry.parent) ? .tool(claude) : .helper
+        } else if depth < Self.ancestorLimit, let parent = context.processes.entries[entry.parent],
+            parent.isWorkspace
+        {
             origin = self.origin(of: parent, depth: depth + 1)
         }
         if origin == .elsewhere, let known = known[entry.pid] {
@@ -225,10 +247,11 @@ package final class ProcessRoles {
 
     /// A Claude's pid as it sees itself, and its pid namespace.
     private func number(of claude: Int32) -> (own: Int32, namespace: UInt64?) {
-        if let found = claudeNumbers[claude] { return found }
+        let id = context.claude[claude] ?? ""
+        if let found = claudeNumbers[id] { return found }
         let own = ((try? procfs.namespacePIDs(of: claude, buffer: &buffer)) ?? nil)?.last ?? claude
         let found = (own, (try? procfs.namespace(.process, of: claude)) ?? nil)
-        claudeNumbers[claude] = found
+        claudeNumbers[id] = found
         return found
     }
 

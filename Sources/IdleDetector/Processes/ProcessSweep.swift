@@ -2,7 +2,8 @@ package import Containers
 import Glibc
 package import ProcFS
 
-/// Reads the machine's processes: one file for each and sweep; what does not change is remembered by pid and start time.
+/// Reads the machine's processes: one file for each and sweep; what does not change is remembered by pid and start
+/// time.
 ///
 /// Blocks for as long as the kernel takes; meant for the monitor's own thread.
 package struct ProcessSweep {
@@ -87,14 +88,17 @@ package struct ProcessSweep {
         for pid in pids {
             if kernelThreads.contains(pid) { continue }
             do throws(ProcFSError) {
-                guard let status = try procfs.processStatus(of: pid, buffer: &buffer), status.session >= 0 else { continue }
+                guard let status = try procfs.processStatus(of: pid, buffer: &buffer), status.session >= 0
+                else { continue }
                 if status.isKernelThread {
                     kernelThreads.insert(pid)
                 } else {
                     table.entries[pid] = try entry(pid, status, at: now)
                 }
             } catch {
-                table.unreadable = ((table.unreadable?.count ?? 0) + 1, table.unreadable?.reason ?? "\(error)")
+                table.unreadable = (
+                    (table.unreadable?.count ?? 0) + 1, table.unreadable?.reason ?? "\(error)"
+                )
             }
         }
         end(table, last: last)
@@ -141,16 +145,21 @@ package struct ProcessSweep {
         if let known, status.isZombie || known.isSettled && known.name == status.name {
             current = known
         } else {
-            guard let found = try look(pid, status, firstSeen: known?.firstSeen ?? now, at: now) else { return nil }
+            guard let found = try look(pid, status, firstSeen: known?.firstSeen ?? now, at: now) else {
+                return nil
+            }
             facts[pid] = found
             current = found
         }
         let childTicks = status.childUserTicks &+ status.childSystemTicks
         return ProcessEntry(
-            pid: pid, parent: status.parent, group: status.group, session: status.session, terminal: status.terminal,
+            pid: pid, parent: status.parent, group: status.group, session: status.session,
+            terminal: status.terminal,
             foregroundGroup: status.foregroundGroup, startTime: status.startTime,
-            cpuTicks: status.userTicks &+ status.systemTicks &+ childTicks, childTicks: childTicks, name: current.text,
-            uid: current.uid, cgroup: current.cgroup, container: current.container, isWorkspace: current.isWorkspace,
+            cpuTicks: status.userTicks &+ status.systemTicks &+ childTicks, childTicks: childTicks,
+            name: current.text,
+            uid: current.uid, cgroup: current.cgroup, container: current.container,
+            isWorkspace: current.isWorkspace,
             isZombie: status.isZombie)
     }
 
@@ -166,38 +175,48 @@ package struct ProcessSweep {
             if let container { container.creatorUID == 0 || isOwner(container.creatorUID) } else {
                 isOwner(uid) || isLoginSession(cgroup)
             }
-        let age = Duration.milliseconds(now.milliseconds - Int64(clamping: status.startTime) / ticksPerSecond * 1000)
+        let age = Duration.milliseconds(
+            now.milliseconds - Int64(clamping: status.startTime) / ticksPerSecond * 1000)
         return Facts(
-            startTime: status.startTime, name: status.name, text: status.name.description, uid: uid, cgroup: cgroup,
+            startTime: status.startTime, name: status.name, text: status.name.description, uid: uid,
+            cgroup: cgroup,
             container: container?.name, isWorkspace: isWorkspace, firstSeen: firstSeen,
             isSettled: age >= Self.settling || now - firstSeen >= Self.settling)
     }
 
     /// The container by the process's pid namespace, which it never leaves: the first process that is seen there, the
     /// oldest, speaks for all, so that not each of a build's thousand costs a look at its ancestors.
-    private mutating func container(of pid: Int32, _ status: ProcessStatus) throws(ProcFSError) -> Container? {
+    private mutating func container(of pid: Int32, _ status: ProcessStatus) throws(ProcFSError) -> Container?
+    {
         if ownNamespace == nil { ownNamespace = try procfs.namespace(.process, of: .own) }
         // One that has ended has no namespace any more.
-        guard !status.isZombie, let namespace = try procfs.namespace(.process, of: pid), namespace != ownNamespace else {
+        guard !status.isZombie, let namespace = try procfs.namespace(.process, of: pid),
+            namespace != ownNamespace
+        else {
             return nil
         }
-        let place = places[namespace] ?? Place(
-            container: containers.container(of: pid, startTime: status.startTime), isUsed: true)
+        let place =
+            places[namespace]
+            ?? Place(
+                container: containers.container(of: pid, startTime: status.startTime), isUsed: true)
         places[namespace] = Place(container: place.container, isUsed: true)
         return place.container
     }
 
-    /// Whether it is in a login session of root's or of a workspace owner: `/user.slice/user-1000.slice/…` (whoever else may
-    /// log in is nobody whose work counts).
+    /// Whether it is in a login session of root's or of a workspace owner: `/user.slice/user-1000.slice/…` (whoever
+    /// else may log in is nobody whose work counts).
     private func isLoginSession(_ cgroup: String) -> Bool {
         guard cgroup.hasPrefix("/user.slice/user-") else { return false }
         let rest = cgroup.dropFirst(17)
-        guard let end = rest.firstRange(of: ".slice")?.lowerBound, let uid = UInt32(rest[..<end]) else { return false }
+        guard let end = rest.firstRange(of: ".slice")?.lowerBound, let uid = UInt32(rest[..<end]) else {
+            return false
+        }
         return uid == 0 || isOwner(uid)
     }
 
     private mutating func intern(_ path: String) -> String {
-        let bounded = path.utf8.count > Self.controlGroupLimitBytes
+        let bounded =
+            path.utf8.count > Self.controlGroupLimitBytes
             ? String(decoding: path.utf8.prefix(Self.controlGroupLimitBytes), as: UTF8.self) : path
         return controlGroups.insert(bounded).memberAfterInsert
     }
@@ -211,8 +230,8 @@ extension ProcessSweep {
         package var name: String
     }
 
-    /// The processes that were started since the last sweep and not yet told of; cheap when there are none, since the kernel
-    /// counts the ids that it gives out. Those that have ended meanwhile are left out.
+    /// The processes that were started since the last sweep and not yet told of; cheap when there are none, since the
+    /// kernel counts the ids that it gives out. Those that have ended meanwhile are left out.
     ///
     /// - Throws: when it cannot be told; the next sweep will see what there is.
     package mutating func newcomers() throws(ProbeFailure) -> [Newcomer] {

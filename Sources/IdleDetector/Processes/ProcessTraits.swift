@@ -1,4 +1,5 @@
-/// What the name, the arguments and the environment of a process tell of it: pure. All of it is the process's own choice.
+/// What the name, the arguments and the environment of a process tell of it: pure. All of it is the process's own
+/// choice.
 struct ProcessTraits: Equatable {
     /// Arguments that are looked at.
     private static let argumentLimit = 32
@@ -31,12 +32,14 @@ struct ProcessTraits: Equatable {
         agent = catalogue.agents.firstIndex { Self.isAgent($0, name, command, catalogue) }
         isIgnored =
             catalogue.ignoredNames.contains(name)
-            || !isShell && Self.programs(name, command, catalogue).contains { program in
-                catalogue.ignoredPaths.contains { program.contains($0) }
-                    || catalogue.ignoredExecutables.contains(Self.lastPart(program))
-            }
+            || !isShell
+                && Self.programs(name, command, catalogue).contains { program in
+                    catalogue.ignoredPaths.contains { program.contains($0) }
+                        || catalogue.ignoredExecutables.contains(Self.lastPart(program))
+                }
         if variables.first == "1" {
-            marker = ClaudeMarker(pid: variables.last.flatMap { $0 }.flatMap { Int32($0) }.flatMap { $0 > 0 ? $0 : nil })
+            marker = ClaudeMarker(
+                pid: variables.last.flatMap { $0 }.flatMap { Int32($0) }.flatMap { $0 > 0 ? $0 : nil })
         }
     }
 
@@ -51,12 +54,17 @@ struct ProcessTraits: Equatable {
         return [executable, script]
     }
 
-    private static func isInterpreter(_ name: String, _ executable: String, _ catalogue: ProcessCatalogue) -> Bool {
-        [name, lastPart(executable)].contains { catalogue.interpreters.contains($0) || $0.hasPrefix("python") }
+    private static func isInterpreter(_ name: String, _ executable: String, _ catalogue: ProcessCatalogue)
+        -> Bool
+    {
+        [name, lastPart(executable)].contains {
+            catalogue.interpreters.contains($0) || $0.hasPrefix("python")
+        }
     }
 
     private static func isAgent(
-        _ agent: AgentDescription, _ name: String, _ command: ArraySlice<String>, _ catalogue: ProcessCatalogue
+        _ agent: AgentDescription, _ name: String, _ command: ArraySlice<String>,
+        _ catalogue: ProcessCatalogue
     ) -> Bool {
         if agent.commands.contains(name) { return true }
         guard let executable = command.first, isInterpreter(name, executable, catalogue) else { return false }

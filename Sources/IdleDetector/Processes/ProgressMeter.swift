@@ -1,8 +1,8 @@
 /// Tells of groups of processes when each last made progress: pure.
 ///
-/// What is metered are differences of each process's counters, not sums of a group's: processes come and go, and what an
-/// ended child used moves into its parent's counters, where it must not count again. A process that was there before and
-/// is seen here for the first time begins at what it has used already.
+/// What is metered are differences of each process's counters, not sums of a group's: processes come and go, and what
+/// an ended child used moves into its parent's counters, where it must not count again. A process that was there before
+/// and is seen here for the first time begins at what it has used already.
 package struct ProgressMeter<Group: Hashable> {
     /// Processes between an ended one and the ancestor that it was added to.
     private static var ancestorLimit: Int { 64 }
@@ -35,7 +35,9 @@ package struct ProgressMeter<Group: Hashable> {
         }
 
         var lastProgress: Moment? {
-            guard let cpu = cpu.lastProgress, let io = io.lastProgress else { return cpu.lastProgress ?? io.lastProgress }
+            guard let cpu = cpu.lastProgress, let io = io.lastProgress else {
+                return cpu.lastProgress ?? io.lastProgress
+            }
             return max(cpu, io)
         }
     }
@@ -146,5 +148,7 @@ package struct ProgressMeter<Group: Hashable> {
     }
 
     /// Never below nothing: counters of a process go back when the kernel scales user and system time anew.
-    private static func difference(_ now: UInt64, _ before: UInt64) -> UInt64 { now > before ? now - before : 0 }
+    private static func difference(_ now: UInt64, _ before: UInt64) -> UInt64 {
+        now > before ? now - before : 0
+    }
 }

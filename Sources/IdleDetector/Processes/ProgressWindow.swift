@@ -11,7 +11,8 @@ package struct ProgressFloor: Sendable, Equatable {
 
     package init() {}
 
-    /// The clock ticks in a time that are progress; at a million ticks a second and years of time this stays below 2^64.
+    /// The clock ticks in a time that are progress; at a million ticks a second and years of time this stays below
+    /// 2^64.
     func neededTicks(in time: Duration) -> UInt64 {
         max(1, cpuPerMille * UInt64(max(0, time.wholeMilliseconds)) / 1000 * ticksPerSecond / 1000)
     }

@@ -1,8 +1,8 @@
 /// What Claude sessions run, and what is left of sessions that are gone.
 ///
-/// A tool is known by its ancestry, by having been one before, by Claude's marker in its environment, or by its session,
-/// in this order (`ProcessRoles`). MCP and language servers, which live in Claude's own session for as long as it lives,
-/// are not reported: they say nothing about work.
+/// A tool is known by its ancestry, by having been one before, by Claude's marker in its environment, or by its
+/// session, in this order (`ProcessRoles`). MCP and language servers, which live in Claude's own session for as long as
+/// it lives, are not reported: they say nothing about work.
 package struct ToolProbe: ActivityProbe {
     /// Signals that are reported; of more, those with the latest progress.
     package static let signalLimit = 256
@@ -56,8 +56,10 @@ package struct ToolProbe: ActivityProbe {
         }
         return Signal(
             id: place.id, kind: owner == nil ? .orphan : .tool, subject: words.subject(main),
-            detail: entries.count > 1 ? "\(entries.count) processes" : nil, pid: main.pid, user: words.user(main.uid),
-            container: main.container, since: place.since, changedAt: roles.lastProgress(of: .tool(session: session)),
+            detail: entries.count > 1 ? "\(entries.count) processes" : nil, pid: main.pid,
+            user: words.user(main.uid),
+            container: main.container, since: place.since,
+            changedAt: roles.lastProgress(of: .tool(session: session)),
             belongsTo: owner)
     }
 
