@@ -42,6 +42,7 @@ place 644 packaging/samd.toml etc/samd/samd.toml
 place 644 packaging/debian/copyright usr/share/doc/samd/copyright
 place 644 README.md usr/share/doc/samd/README.md
 place 644 docs/configuration.md usr/share/doc/samd/configuration.md
+place 644 docs/idle.md usr/share/doc/samd/idle.md
 place 644 docs/api.yaml usr/share/doc/samd/api.yaml
 gzip -9 -n -c CHANGELOG.md >"$staging/changelog.gz"
 place 644 "$staging/changelog.gz" usr/share/doc/samd/changelog.gz

@@ -192,7 +192,9 @@ package struct DaemonSetup: Sendable {
             trace: IdleTrace(path: configuration.idleTrace), effects: effects)
     }
 
-    private static func keep<Value>(_ value: Value, in file: StateFile<Value>, _ what: String, log: EventLog) {
+    private static func keep<Value>(
+        _ value: Value, in file: StateFile<Value>, _ what: String, log: EventLog
+    ) {
         do { try file.save(value) } catch {
             log.record(
                 .stateDiscarded, level: .warning, "\(what) could not be saved: \(error)", ["path": file.path])

@@ -10,7 +10,8 @@ import Testing
     }
 
     private func works(
-        since: Moment = morning - minutes(12), changedAt: Moment? = morning - .seconds(4), until: Moment? = nil
+        since: Moment = morning - minutes(12), changedAt: Moment? = morning - .seconds(4),
+        until: Moment? = nil
     ) -> IdleVerdict.Reason {
         .init(
             id: "claude:4242:1", kind: .claudeBusy, text: "Claude works (pid 4242, /workspace/app)",

@@ -49,7 +49,10 @@ import Testing
         #expect(outcome.report.state == "waiting", "the recording ends with its last change")
         #expect(await fixture.state.report().state == "idle")
         var shorter = IdleReplay(
-            changing: [("threshold", "15m"), ("idle.waiting_threshold", "15m"), ("silent_cap", "5m"), ("busy_cap", "10m")],
+            changing: [
+                ("threshold", "15m"), ("idle.waiting_threshold", "15m"), ("silent_cap", "5m"),
+                ("busy_cap", "10m"),
+            ],
             isUTC: true)
         let other = try #require(try shorter.run(recording))
         #expect(other.report.settings["busy_cap"] == "10m")
@@ -98,11 +101,15 @@ import Testing
         }
         #expect(problem(lines) == "none")
         #expect(problem(lines + ["", ""]) == "none", "signs of life are empty lines")
-        #expect(problem([lines[0], lines[1], String(lines[2].dropLast(9))]).hasPrefix("r.jsonl:3: is not a line"))
+        #expect(
+            problem([lines[0], lines[1], String(lines[2].dropLast(9))]).hasPrefix("r.jsonl:3: is not a line"))
         #expect(problem([lines[0], "{}"]).hasPrefix("r.jsonl:2: is not a line that samd wrote"))
-        #expect(problem([lines[0], lines[2], lines[1]]).hasPrefix("r.jsonl:3: is from before the line above"))
+        #expect(
+            problem([lines[0], lines[2], lines[1]]).hasPrefix("r.jsonl:3: is from before the line above"))
         #expect(problem([lines[1]]).hasPrefix("r.jsonl:1: comes before the line that begins"))
-        #expect(problem([lines[0]]) == "r.jsonl: holds no evidence; record it with samd idle record while samd runs")
+        #expect(
+            problem([lines[0]])
+                == "r.jsonl: holds no evidence; record it with samd idle record while samd runs")
         let newer = lines[0].replacing("\"version\":1", with: "\"version\":2")
         #expect(
             problem([newer, lines[1]])
@@ -125,33 +132,46 @@ import Testing
 
     @Test func `evidence is recorded when it changed, at most once a second, and the newest always`() {
         var recorder = IdleRecorder()
-        var taken: [Moment] = []
-        for step in 0...30 {
-            let now = morning + .milliseconds(Int64(step) * 100)
-            let signals = step < 15 ? [typing(at: now)] : [typing(at: morning)]
-            let snapshot = ActivitySnapshot(
-                at: now, signals: signals, probes: [ProbeReport(name: "claude", lastLook: now)])
-            if let (offered, isFirst) = recorder.offer(snapshot, now: now) {
-                #expect(isFirst == taken.isEmpty)
-                taken.append(offered.at)
-            }
+        func offer(_ milliseconds: Int64, _ signals: [Evidence]) -> Bool? {
+            let now = morning + .milliseconds(milliseconds)
+            let probe = ProbeReport(name: "claude", lastLook: now)
+            let snapshot = ActivitySnapshot(at: now, signals: signals, probes: [probe])
+            return recorder.offer(snapshot, now: now)?.isFirst
         }
-        #expect(taken == [0, 1000, 2000].map { morning + .milliseconds($0) })
-        #expect(recorder.nextAt == nil)
-        let change = ActivitySnapshot(at: morning + .seconds(30), signals: [typing(at: morning + .seconds(30))])
-        #expect(recorder.offer(change, now: change.at) != nil)
-        let next = ActivitySnapshot(at: change.at + .milliseconds(1))
-        #expect(recorder.offer(next, now: next.at) == nil)
-        #expect(recorder.nextAt == change.at + .seconds(1))
+        let busy = claude(.claudeBusy, since: morning)
+        #expect(offer(0, [busy]) == true)
+        #expect(offer(5000, [busy]) == nil && recorder.nextAt == nil, "a look at the same is no change")
+        #expect(offer(6000, []) == false)
+        #expect(offer(6100, [busy]) == nil && recorder.nextAt == morning + .seconds(7))
+        #expect(offer(7000, [busy]) == false && recorder.nextAt == nil)
+        #expect(offer(9000, []) == false)
         recorder.beginAnew()
-        #expect(recorder.offer(next, now: next.at)?.isFirst == true)
+        #expect(offer(9001, []) == true)
     }
 
-    @Test func `the trace is for root alone, bounded, and each of its files replays by itself`() async throws {
+    @Test func `progress that goes on is recorded twice a minute, and at once after a pause`() {
+        var recorder = IdleRecorder()
+        var taken: [Int64] = []
+        func offer(_ seconds: Int64) {
+            let now = morning + .seconds(seconds)
+            let snapshot = ActivitySnapshot(at: now, signals: [typing(at: now)])
+            if recorder.offer(snapshot, now: now) != nil { taken.append(seconds) }
+        }
+        for second in 0...70 { offer(Int64(second)) }
+        #expect(taken == [0, 30, 60])
+        #expect(recorder.nextAt == morning + .seconds(90), "the newest is not lost")
+        offer(200)
+        offer(230)
+        offer(231)
+        #expect(taken == [0, 30, 60, 200, 230])
+    }
+
+    @Test func `the trace is for root alone, bounded, and each of its files replays by itself`() async throws
+    {
         let limit = 16 << 10
         let fixture = IdleFixture(trace: IdleTrace(path: path, limit: limit))
         for _ in 0..<200 {
-            await fixture.advance(.seconds(2))
+            await fixture.advance(.seconds(60))
             await fixture.see(typing(at: fixture.now))
             // The disk of a test may be slower than a clock that is turned by hand.
             _ = await fixture.state.trace?.follow(news: false)

@@ -93,7 +93,9 @@ import Testing
         #expect((2...6).contains(fixture.events.count { $0.type == "claude.changed" }))
     }
 
-    @Test func `a question is a notification after a minute, once, also across a restart of samd`() async throws {
+    @Test func `a question is a notification after a minute, once, also across a restart of samd`()
+        async throws
+    {
         let fixture = IdleFixture()
         let asks = claude(.claudeAsking, since: morning, detail: "permission prompt")
         await fixture.see(asks)
@@ -117,7 +119,9 @@ import Testing
     @Test func `an alarm is told once, and again after the pause as long as it stands`() async {
         let fixture = IdleFixture()
         let start = fixture.now
-        let blind = { [ProbeReport(name: "files", lastLook: start, failingSince: start, reason: "no watches")] }
+        let blind = {
+            [ProbeReport(name: "files", lastLook: start, failingSince: start, reason: "no watches")]
+        }
         for _ in 0..<(15 + 61) {
             await fixture.advance(minutes(1))
             await fixture.see(probes: blind())
@@ -130,7 +134,9 @@ import Testing
         #expect(fixture.notifications.count(where: { $0.data["id"] == "probe:files" }) == 2)
     }
 
-    @Test func `what holds beside the probes counts, and its change leads to a verdict within a second`() async {
+    @Test func `what holds beside the probes counts, and its change leads to a verdict within a second`()
+        async
+    {
         let fixture = IdleFixture()
         await fixture.see()
         fixture.hold([
@@ -176,7 +182,8 @@ import Testing
         #expect(await fixture.state.report().settings["threshold"] == "10m")
     }
 
-    @Test func `the next look is when the policy, an announcement or the patience asks for it`() async throws {
+    @Test func `the next look is when the policy, an announcement or the patience asks for it`() async throws
+    {
         let fixture = IdleFixture()
         await fixture.see(claude(.claudeAsking, since: morning))
         // The timer is a task of its own.

@@ -1,5 +1,6 @@
 import Glibc
 import HTTPClient
+import IdleDetector
 import Logging
 import Subprocess
 import Supervision
@@ -19,7 +20,7 @@ import Testing
 
     /// Runs `body` against a server that is ended afterwards.
     private func serving(
-        listener: LocalAPIServer.Listener? = nil, mayChange: Bool = true,
+        listener: LocalAPIServer.Listener? = nil, mayChange: Bool = true, idle: IdleState? = nil,
         _ body: (LocalAPIClient) async throws -> Void
     ) async throws {
         let monitor = ServiceMonitor(name: "api")
@@ -28,7 +29,7 @@ import Testing
             state: fixture.state, log: fixture.log, about: facts, monitors: [monitor],
             authorization: {
                 PeerAuthorization(isWorkspaceOwner: { _ in mayChange }, isInGroup: { _, _ in false })
-            })
+            }, idle: idle)
         let server = LocalAPIServer(
             monitor: monitor, listener: listener ?? .path(socket), routes: routes,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -57,6 +58,57 @@ import Testing
             let password = try await client.get("/v1/password", as: PasswordReport.self).value
             #expect(password == PasswordReport(user: "dev", password: "secret"))
         }
+    }
+
+    @Test func `the verdict is answered, in short with the status, and where nobody looks that is said`()
+        async throws
+    {
+        try await serving { client in
+            await fixture.state.portsChanged([])
+            let report = try await client.get("/v1/idle", as: IdleReport.self).value
+            #expect(report.state == "off" && report.explanation.contains("idle.enabled = false"))
+            #expect(try await client.get("/v1/status", as: StatusReport.self).value.idle?.state == "off")
+            await #expect(throws: LocalAPIClient.Failure.self) {
+                try await client.recording(follow: false) { _ in }
+            }
+        }
+    }
+
+    @Test func `a recording is what the trace holds, then the present, then what happens`() async throws {
+        let trace = IdleTrace(path: "\(folder.root)/trace.jsonl")
+        let machine = IdleFixture(trace: trace)
+        await machine.see(claude(.claudeBusy, since: morning))
+        try await serving(idle: machine.state) { client in
+            await fixture.state.portsChanged([])
+            let (report, json) = try await client.get("/v1/idle", as: IdleReport.self)
+            #expect(report.state == "active" && report.claude == "works" && json.contains("claude.busy"))
+            let status = try await client.get("/v1/status", as: StatusReport.self).value
+            #expect(status.idle?.summary == "active, Claude works" && status.idle?.claude == "works")
+            let past = Mutex<[UInt8]>([])
+            try await client.recording(follow: false) { bytes in past.withLock { $0 += bytes } }
+            let recording = try IdleRecording.parse(past.withLock { $0 }, file: "past")
+            #expect(recording.segments.map(\.snapshots.count) == [1, 1])
+            let live = Mutex<[UInt8]>([])
+            let (pieces, continuation) = AsyncStream.makeStream(of: Void.self)
+            let follower = Task {
+                try await client.recording(follow: true) { bytes in
+                    live.withLock { $0 += bytes }
+                    continuation.yield()
+                }
+            }
+            for await _ in pieces {
+                let lines = live.withLock { $0.count { $0 == UInt8(ascii: "\n") } }
+                if lines == 4 {
+                    await machine.advance(.seconds(2))
+                    await machine.see(claude(.claudePrompt, since: machine.now))
+                }
+                if lines >= 5 { break }
+            }
+            follower.cancel()
+            let all = try IdleRecording.parse(live.withLock { $0 }, file: "live")
+            #expect(all.segments.last?.snapshots.last?.signals.map(\.kind) == [.claudePrompt])
+        }
+        trace.close()
     }
 
     @Test(.enabled(if: geteuid() == 0, "takes another uid, which needs root"))

@@ -1,4 +1,5 @@
 import CaddyConfig
+import IdleDetector
 import Testing
 
 @testable import SamdCore
@@ -19,6 +20,28 @@ import Testing
                 samd_x_total 0.25
 
                 """)
+    }
+
+    @Test func `idle detection tells its state, what holds, what is blind, and the sessions`() async {
+        let machine = IdleFixture()
+        await machine.see(
+            claude(.claudeBusy, since: morning), claude(.claudeAsking, pid: 5, since: morning),
+            probes: [ProbeReport(name: "files", lastLook: morning, failingSince: morning, reason: "x")])
+        await machine.advance(.seconds(90))
+        let page = MetricsPage.text(await machine.state.metrics().families)
+        for line in [
+            "samd_idle_state{state=\"active\"} 1", "samd_idle_state{state=\"idle\"} 0",
+            "samd_idle_seconds_since_activity 0", "samd_idle_deadline_seconds 90000",
+            "samd_idle_holding{kind=\"claude.busy\"} 1", "samd_idle_holding{kind=\"job\"} 0",
+            "samd_idle_ignored{kind=\"claude.asking\"} 1", "samd_idle_alarms{kind=\"blind\"} 0",
+            "samd_idle_probe_blind_seconds_total{probe=\"files\"} 90",
+            "samd_claude_sessions{state=\"works\"} 1", "samd_claude_sessions{state=\"asks\"} 1",
+            "samd_claude_sessions{state=\"prompt\"} 0",
+        ] {
+            #expect(page.split(separator: "\n").contains { $0 == line }, "\(line)")
+        }
+        let untouched = IdleFixture()
+        #expect(await untouched.state.metrics().families.isEmpty, "before the first look nothing is known")
     }
 
     @Test func `requests are counted for the port whose host they asked for`() {

@@ -59,7 +59,7 @@ def test_the_document_is_valid_openapi() -> None:
 
 @pytest.mark.parametrize(
     ("path", "schema"),
-    [("/v1/status", "Status"), ("/v1/ports", "PortList"), ("/v1/password", "Password")],
+    [("/v1/status", "Status"), ("/v1/ports", "PortList"), ("/v1/password", "Password"), ("/v1/idle", "Idle")],
 )
 def test_answers_are_what_the_document_says(samd: Samd, path: str, schema: str) -> None:
     status, media_type, body = ask(samd, path)
@@ -119,6 +119,13 @@ def test_metrics_have_the_media_type_of_the_document(samd: Samd) -> None:
     assert "samd_build_info" in body
 
 
+def test_a_recording_is_lines_of_json_that_begin_with_a_header(samd: Samd) -> None:
+    status, media_type, body = ask(samd, "/v1/idle/recording")
+    assert (status, media_type) == ("200", "application/jsonl")
+    lines = [json.loads(line) for line in body.splitlines() if line]
+    assert lines[0]["format"] == "samd-idle-recording"
+
+
 def test_events_are_what_the_document_says(samd: Samd) -> None:
     events = samd.events()
     assert {"port.published", "port.refused", "daemon.ready"} <= {event["type"] for event in events}
@@ -133,6 +140,8 @@ def test_events_are_what_the_document_says(samd: Samd) -> None:
         ("/v1/status", ["--request", "DELETE"], None, "404"),
         ("/v1/events?since=yesterday", [], None, "400"),
         ("/v1/events", ["--header", "Last-Event-ID: -1"], None, "400"),
+        ("/v1/idle/recording?follow=perhaps", [], None, "400"),
+        ("/v1/idle/recording", [], "nobody", "403"),
         ("/v1/password", [], "nobody", "403"),
         ("/v1/password", ["--request", "POST"], "nobody", "403"),
         ("/v1/ports/3000", ["--request", "PUT", "--data", '{"auth":"public"}'], "nobody", "403"),

@@ -153,8 +153,13 @@ package struct IdleRecording: Sendable, Equatable {
 }
 
 /// Decides which evidence is recorded: what changed, at most once a second, the newest always. Pure.
+///
+/// Progress that goes on and on is recorded more rarely, so that the trace reaches hours back and not minutes.
 struct IdleRecorder: Sendable {
+    /// Between changes of any kind.
     static let pause: Duration = .seconds(1)
+    /// Between changes that are nothing but the next progress or input of what went on before.
+    static let progressPause: Duration = .seconds(30)
 
     private var last: ActivitySnapshot?
     private var lastAt: Moment?
@@ -172,9 +177,12 @@ struct IdleRecorder: Sendable {
         nextAt = nil
         let essence = Self.essence(snapshot)
         guard essence != last else { return nil }
-        if !beginsAnew, let lastAt, now < lastAt + Self.pause {
-            nextAt = lastAt + Self.pause
-            return nil
+        if !beginsAnew, let last, let lastAt {
+            let pause = Self.isMereProgress(from: last, to: essence) ? Self.progressPause : Self.pause
+            if now < lastAt + pause {
+                nextAt = lastAt + pause
+                return nil
+            }
         }
         last = essence
         lastAt = now
@@ -190,5 +198,17 @@ struct IdleRecorder: Sendable {
             essence.probes[index].lastLook = .boot
         }
         return essence
+    }
+
+    /// Whether nothing changed but that signals went on to change, none after a pause.
+    private static func isMereProgress(from old: ActivitySnapshot, to new: ActivitySnapshot) -> Bool {
+        guard old.probes == new.probes, old.signals.count == new.signals.count else { return false }
+        return zip(old.signals, new.signals).allSatisfy { old, new in
+            if old == new { return true }
+            var same = old
+            same.changedAt = new.changedAt
+            guard same == new, let before = old.changedAt, let after = new.changedAt else { return false }
+            return after >= before && after - before < progressPause
+        }
     }
 }
