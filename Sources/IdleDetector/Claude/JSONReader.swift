@@ -175,7 +175,7 @@ struct JSONReader {
     }
 
     private mutating func skipBlanks() {
-        while position < end, text[position] <= 0x20 { position += 1 }
+        while position < end, Self.isBlank(text[position]) { position += 1 }
     }
 
     private func unescaped(_ range: Range<Int>, _ limitBytes: Int) -> String {
@@ -238,8 +238,9 @@ struct JSONReader {
         }
         var cut = bytes.prefix(limitBytes)
         // Not in the middle of a character.
-        while let last = cut.last, last & 0xc0 == 0x80 { cut.removeLast() }
-        if let last = cut.last, last >= 0xc0 { cut.removeLast() }
+        if bytes[cut.endIndex] & 0xc0 == 0x80 {
+            while let last = cut.popLast(), last & 0xc0 == 0x80 {}
+        }
         return prefix(of: String(decoding: cut, as: UTF8.self), limitBytes)
     }
 
@@ -253,6 +254,8 @@ struct JSONReader {
         }
         return String(scalars)
     }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 }
 
     private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
 
