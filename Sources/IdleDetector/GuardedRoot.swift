@@ -40,10 +40,11 @@ package struct GuardedStatus: Equatable, Sendable {
 
 /// The root folder of a process, below which a daemon of root opens files whose paths the process chose.
 ///
-/// Paths are resolved by the kernel as the process itself would (openat2(2) with RESOLVE_IN_ROOT), never through magic links
-/// of proc, so that they lead nowhere that the process's own root does not. Nothing is opened for reading before it is known to
-/// be a regular file: to open a device or a pipe can do something. A file system that the process's user serves himself
-/// (FUSE) is closed to root by the kernel unless the machine's owner allowed it (`user_allow_other`).
+/// Paths are resolved by the kernel as the process itself would (openat2(2) with RESOLVE_IN_ROOT), never through
+/// magic links of proc, so that they lead nowhere that the process's own root does not. Nothing is opened for reading
+/// before it is known to be a regular file: to open a device or a pipe can do something. A file system that the
+/// process's user serves himself (FUSE) is closed to root by the kernel unless the machine's owner allowed it
+/// (`user_allow_other`).
 package struct GuardedRoot: ~Copyable {
     /// Bytes of a path.
     package static let pathLimitBytes = 4096
@@ -165,7 +166,8 @@ package struct GuardedFile: ~Copyable {
         while filled < bytes.count {
             let got = bytes.withUnsafeMutableBytes { memory in
                 pread(
-                    descriptor, memory.baseAddress.map { $0 + filled }, memory.count - filled, Int(offset) + filled)
+                    descriptor, memory.baseAddress.map { $0 + filled }, memory.count - filled,
+                    Int(offset) + filled)
             }
             if got < 0 {
                 if errno == EINTR { continue }
@@ -262,7 +264,8 @@ package struct GuardedFolder: ~Copyable {
     }
 
     private func openEntry(_ name: String, _ flags: Int32) throws(GuardedFailure) -> Int32 {
-        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")), !name.utf8.contains(0)
+        guard !name.isEmpty, name != ".", name != "..", !name.utf8.contains(UInt8(ascii: "/")),
+            !name.utf8.contains(0)
         else { throw .wrongKind }
         let opened = openat(descriptor, name, flags | O_CLOEXEC)
         guard opened >= 0 else { throw GuardedRoot.failure() }

@@ -50,14 +50,17 @@ struct ClaudeMachine {
 
     var sessionFile: String { "\(config)/sessions/\(Self.recordedPID).json" }
 
-    func transcript(_ session: String = Self.sessionID) -> String { "\(config)/projects/-work-app/\(session).jsonl" }
+    func transcript(_ session: String = Self.sessionID) -> String {
+        "\(config)/projects/-work-app/\(session).jsonl"
+    }
 
     func read() throws -> SessionRegistry.Reading {
         SessionRegistry.read(try home, startTime: Self.startTime, in: try root())
     }
 
     static func entry(
-        pid: Int32 = Self.pid, name: String = "claude", startTime: UInt64 = Self.startTime, container: String? = nil
+        pid: Int32 = Self.pid, name: String = "claude", startTime: UInt64 = Self.startTime,
+        container: String? = nil
     ) -> ProcessEntry {
         ProcessEntry(
             pid: pid, parent: 1, group: pid, session: pid, startTime: startTime, name: name, uid: getuid(),

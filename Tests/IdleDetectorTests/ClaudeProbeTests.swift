@@ -7,7 +7,8 @@ import Testing
 
 @Suite("The Claude probe")
 struct ClaudeProbeTests {
-    private func probe(_ machine: ClaudeMachine, wall: Int64 = 0, inotify: InotifyWatch? = nil) -> ClaudeProbe {
+    private func probe(_ machine: ClaudeMachine, wall: Int64 = 0, inotify: InotifyWatch? = nil) -> ClaudeProbe
+    {
         ClaudeProbe(procfs: machine.procfs, inotify: inotify, zone: .utc, wallClock: { wall })
     }
 
@@ -21,7 +22,8 @@ struct ClaudeProbeTests {
         var probe = probe(machine)
         var at: Int64 = 0
         let steps: [(String, IdleDetector.Signal.Kind, String?)] = [
-            ("idle", .claudePrompt, nil), ("busy", .claudeBusy, nil), ("waiting-permission", .claudeAsking, "permission prompt"),
+            ("idle", .claudePrompt, nil), ("busy", .claudeBusy, nil),
+            ("waiting-permission", .claudeAsking, "permission prompt"),
             ("waiting-input", .claudeAsking, "input needed"), ("shell", .claudeShell, nil),
         ]
         var since: Int64 = 0
@@ -29,11 +31,13 @@ struct ClaudeProbeTests {
             at += 1000
             if index == 0 || steps[index - 1].1 != kind { since = at }
             try write(status, machine)
-            let findings = try probe.look(ClaudeMachine.context([ClaudeMachine.entry(container: "dc1")], at: at))
+            let findings = try probe.look(
+                ClaudeMachine.context([ClaudeMachine.entry(container: "dc1")], at: at))
             #expect(
                 findings.signals == [
                     IdleDetector.Signal(
-                        id: "claude:4242:2351385", kind: kind, subject: "pid 4242 in dc1, /work/app", detail: detail,
+                        id: "claude:4242:2351385", kind: kind, subject: "pid 4242 in dc1, /work/app",
+                        detail: detail,
                         pid: 4242, container: "dc1", since: Moment(milliseconds: since),
                         changedAt: index == 0 ? nil : Moment(milliseconds: at))
                 ])
@@ -58,7 +62,9 @@ struct ClaudeProbeTests {
         #expect(grown.first?.since == .boot)
     }
 
-    @Test("a process without a file starts, looked at each second, then is in a dialog or of a version that writes none")
+    @Test(
+        "a process without a file starts, looked at each second, then is in a dialog or of a version that writes none"
+    )
     func starting() throws {
         let machine = try ClaudeMachine()
         var probe = probe(machine)
@@ -72,10 +78,14 @@ struct ClaudeProbeTests {
         try machine.tree.write("x", to: "\(machine.config)/sessions/\(ClaudeMachine.recordedPID).abc.key")
         #expect(try look(132)?.detail == "in a start-up dialog")
         #expect(try look(132)?.kind == .claudePrompt)
-        try #require(unlink("\(machine.tree.root)/\(machine.config)/sessions/\(ClaudeMachine.recordedPID).abc.key") == 0)
-        try machine.tree.write(try ClaudeFixtures.text("transcript-tool-running.jsonl"), to: machine.transcript())
+        try #require(
+            unlink("\(machine.tree.root)/\(machine.config)/sessions/\(ClaudeMachine.recordedPID).abc.key")
+                == 0)
+        try machine.tree.write(
+            try ClaudeFixtures.text("transcript-tool-running.jsonl"), to: machine.transcript())
         #expect(try look(200)?.kind == .claudeBusy)
-        try machine.tree.write(try ClaudeFixtures.text("transcript-tool-interrupted.jsonl"), to: machine.transcript())
+        try machine.tree.write(
+            try ClaudeFixtures.text("transcript-tool-interrupted.jsonl"), to: machine.transcript())
         #expect(try look(300)?.kind == .claudePrompt)
     }
 
@@ -89,8 +99,11 @@ struct ClaudeProbeTests {
             return try probe.look(ClaudeMachine.context([ClaudeMachine.entry()], at: 1000)).signals.first
         }
         #expect(try look("")?.kind == .claudeUnknown)
-        #expect(try look(#","status":"dreaming""#)?.detail == "it says \"dreaming\", and its transcript does not tell")
-        try machine.tree.write(try ClaudeFixtures.text("transcript-print-busy.jsonl"), to: machine.transcript())
+        #expect(
+            try look(#","status":"dreaming""#)?.detail
+                == "it says \"dreaming\", and its transcript does not tell")
+        try machine.tree.write(
+            try ClaudeFixtures.text("transcript-print-busy.jsonl"), to: machine.transcript())
         #expect(try look("")?.kind == .claudeBusy)
         try machine.tree.write(try ClaudeFixtures.text("transcript-print.jsonl"), to: machine.transcript())
         #expect(try look(#","status":"dreaming""#)?.kind == .claudePrompt)
@@ -123,7 +136,9 @@ struct ClaudeProbeTests {
         try machine.tree.link("root/home/dev", to: "/elsewhere")
         try machine.tree.write("", to: "root/elsewhere/.claude/sessions/other")
         try #require(
-            mkfifo("\(machine.tree.root)/root/elsewhere/.claude/sessions/\(ClaudeMachine.recordedPID).json", 0o600) == 0)
+            mkfifo(
+                "\(machine.tree.root)/root/elsewhere/.claude/sessions/\(ClaudeMachine.recordedPID).json",
+                0o600) == 0)
         let findings = try probe.look(ClaudeMachine.context([ClaudeMachine.entry()], at: 0))
         #expect(findings.signals.map(\.kind) == [.claudeUnknown])
         #expect(findings.blindSpot?.hasPrefix("pid 4242") == true)
@@ -143,7 +158,9 @@ struct ClaudeProbeTests {
         #expect(findings == ProbeFindings())
     }
 
-    @Test("planned turns are signals of their own, at the same instant from look to look, and end with the session")
+    @Test(
+        "planned turns are signals of their own, at the same instant from look to look, and end with the session"
+    )
     func wakeUps() throws {
         let machine = try ClaudeMachine()
         let wall = try #require(WallTime.milliseconds("2026-11-23T12:48:30Z"))
@@ -173,7 +190,8 @@ struct ClaudeProbeTests {
         var probe = probe(machine)
         try write("busy", machine)
         _ = try probe.look(ClaudeMachine.context([ClaudeMachine.entry()], at: 0))
-        let other = try probe.look(ClaudeMachine.context([ClaudeMachine.entry(startTime: 99)], at: 5000)).signals
+        let other = try probe.look(ClaudeMachine.context([ClaudeMachine.entry(startTime: 99)], at: 5000))
+            .signals
         #expect(other.map(\.id) == ["claude:4242:99"])
         #expect(other.first?.detail == "starting")
         #expect(other.first?.since == Moment(milliseconds: 5000))
@@ -206,7 +224,9 @@ struct ClaudeProbeTests {
         let tree = try TemporaryTree()
         var process = pid_t()
         var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("claude"), strdup("600"), nil]
-        var environment: [UnsafeMutablePointer<CChar>?] = [strdup("CLAUDE_CONFIG_DIR=\(tree.root)/config"), nil]
+        var environment: [UnsafeMutablePointer<CChar>?] = [
+            strdup("CLAUDE_CONFIG_DIR=\(tree.root)/config"), nil,
+        ]
         defer { for text in arguments + environment { free(text) } }
         try #require(posix_spawn(&process, "/bin/sleep", nil, nil, &arguments, &environment) == 0)
         defer {

@@ -18,7 +18,8 @@ struct ClaudeProcessesTests {
     @Test("the native build is known by its name, the npm package by its script")
     func found() throws {
         let tree = try TemporaryTree()
-        try tree.write("node\0/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js\0-p\0hello\0", to: "2/cmdline")
+        try tree.write(
+            "node\0/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js\0-p\0hello\0", to: "2/cmdline")
         try tree.write("node\0--no-warnings\0/usr/local/bin/claude\0", to: "3/cmdline")
         try tree.write("node\0/work/app/server.js\0claude\0", to: "4/cmdline")
         try tree.write("bun\0/x/@anthropic-ai/claude-code/cli.js\0", to: "5/cmdline")
@@ -26,7 +27,8 @@ struct ClaudeProcessesTests {
         var processes = ClaudeProcesses(procfs: ProcFileSystem(root: tree.root))
         let found = processes.find(
             in: table([
-                (1, "claude"), (2, "node"), (3, "node-MainThread"), (4, "node"), (5, "bun"), (6, "vim"), (7, "bash"),
+                (1, "claude"), (2, "node"), (3, "node-MainThread"), (4, "node"), (5, "bun"), (6, "vim"),
+                (7, "bash"),
                 (8, "claude-desktop"), (9, "node"),
             ]))
         #expect(found == [1: "claude:1:10", 2: "claude:2:20", 3: "claude:3:30", 5: "claude:5:50"])

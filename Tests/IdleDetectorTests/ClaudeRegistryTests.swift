@@ -11,7 +11,8 @@ struct ClaudeRegistryTests {
         "recorded sessions say what they do",
         arguments: [
             ("idle", SessionRecord.Status.idle, nil), ("shell", .shell, nil), ("busy", .busy, nil),
-            ("waiting-permission", .waiting, "permission prompt"), ("waiting-input", .waiting, "input needed"),
+            ("waiting-permission", .waiting, "permission prompt"),
+            ("waiting-input", .waiting, "input needed"),
             ("print", .busy, nil),
         ] as [(String, SessionRecord.Status, String?)])
     func recorded(_ name: String, _ status: SessionRecord.Status, _ waitingFor: String?) throws {
@@ -37,14 +38,18 @@ struct ClaudeRegistryTests {
 
     @Test("a status that is not known stays itself, a missing one is missing")
     func otherStatus() throws {
-        #expect(try SessionRecord(parsing: Array(#"{"status":"dreaming"}"#.utf8)).status == .other("dreaming"))
-        #expect(try SessionRecord(parsing: Array(#"{"status":7,"pid":"x","cwd":[1,{"a":2}]}"#.utf8)) == SessionRecord())
+        #expect(
+            try SessionRecord(parsing: Array(#"{"status":"dreaming"}"#.utf8)).status == .other("dreaming"))
+        #expect(
+            try SessionRecord(parsing: Array(#"{"status":7,"pid":"x","cwd":[1,{"a":2}]}"#.utf8))
+                == SessionRecord())
         #expect(try SessionRecord(parsing: Array("{}".utf8)).status == nil)
     }
 
     @Test("texts are cut, and cleaned of what moves a terminal's cursor")
     func cleaned() throws {
-        let text = #"{"waitingFor":"a\u001b[2Jb\nc\u202ed\u0000","sessionId":"\#(String(repeating: "ü", count: 999))"}"#
+        let text =
+            #"{"waitingFor":"a\u001b[2Jb\nc\u202ed\u0000","sessionId":"\#(String(repeating: "ü", count: 999))"}"#
         let record = try SessionRecord(parsing: Array(text.utf8))
         #expect(record.waitingFor == "a?[2Jb?c?d?")
         #expect(record.sessionID == String(repeating: "ü", count: 128))
@@ -75,7 +80,9 @@ struct ClaudeRegistryTests {
     func stale() throws {
         let machine = try ClaudeMachine()
         let text = try ClaudeFixtures.text("session-busy.json")
-        let changes = [("2351385", "2351384"), ("4026531836", "4026531835"), (#""pid":14352"#, #""pid":14353"#)]
+        let changes = [
+            ("2351385", "2351384"), ("4026531836", "4026531835"), (#""pid":14352"#, #""pid":14353"#),
+        ]
         for (old, new) in changes {
             let parts = text.split(separator: old, maxSplits: 1)
             try machine.tree.write("\(parts[0])\(new)\(parts[1])", to: machine.sessionFile)
@@ -95,7 +102,9 @@ struct ClaudeRegistryTests {
     @Test("the config dir is the environment's, the first of several, relative to where the process is")
     func configDir() throws {
         #expect(try ClaudeMachine().home.path == "/home/dev/.claude")
-        #expect(try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=/x\0HOME=/y\0CLAUDE_CONFIG_DIR=/z\0").home.path == "/x")
+        #expect(
+            try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=/x\0HOME=/y\0CLAUDE_CONFIG_DIR=/z\0").home.path
+                == "/x")
         #expect(try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=conf\0").home.path == "/work/app/conf")
         #expect(try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=\0HOME=/y/\0").home.path == "/y/.claude")
         #expect(throws: ClaudeHome.Failure.blind("its environment has neither CLAUDE_CONFIG_DIR nor HOME")) {

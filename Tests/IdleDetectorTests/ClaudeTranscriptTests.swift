@@ -9,17 +9,21 @@ struct ClaudeTranscriptTests {
     @Test(
         "the end of a recorded transcript says whether the turn goes on",
         arguments: [
-            ("finished", TranscriptTail.Turn.finished), ("streaming", .inProgress), ("interrupted", .finished),
+            ("finished", TranscriptTail.Turn.finished), ("streaming", .inProgress),
+            ("interrupted", .finished),
             ("tool-running", .inProgress), ("tool-interrupted", .finished), ("permission", .inProgress),
-            ("question", .inProgress), ("compacted", .finished), ("print", .finished), ("print-busy", .inProgress),
+            ("question", .inProgress), ("compacted", .finished), ("print", .finished),
+            ("print-busy", .inProgress),
         ])
     func recorded(_ name: String, _ turn: TranscriptTail.Turn) throws {
-        #expect(TranscriptTail.turn(try ClaudeFixtures.bytes("transcript-\(name).jsonl"), isWhole: true) == turn)
+        #expect(
+            TranscriptTail.turn(try ClaudeFixtures.bytes("transcript-\(name).jsonl"), isWhole: true) == turn)
     }
 
     @Test("a line that is being written does not count, nor one that was cut at the beginning")
     func torn() throws {
-        let finished = #"{"type":"assistant","message":{"stop_reason":"end_turn","content":[{"type":"text","text":"ok"}]}}"#
+        let finished =
+            #"{"type":"assistant","message":{"stop_reason":"end_turn","content":[{"type":"text","text":"ok"}]}}"#
         let prompt = #"{"type":"user","message":{"content":"go on"}}"#
         func turn(_ text: String, isWhole: Bool = true) -> TranscriptTail.Turn {
             TranscriptTail.turn(Array(text.utf8), isWhole: isWhole)
@@ -53,7 +57,9 @@ struct ClaudeTranscriptTests {
 
     // MARK: - On disk
 
-    private func look(_ follower: inout TranscriptFollower, _ machine: ClaudeMachine, at seconds: Int64, session: String?) throws -> Bool {
+    private func look(
+        _ follower: inout TranscriptFollower, _ machine: ClaudeMachine, at seconds: Int64, session: String?
+    ) throws -> Bool {
         follower.look(
             sessionID: session, folder: "/work/app", home: try machine.home, in: try machine.root(),
             at: Moment(milliseconds: seconds * 1000))
@@ -73,7 +79,8 @@ struct ClaudeTranscriptTests {
         try machine.tree.write("{}\n{}\n", to: machine.transcript())
         #expect(try look(&follower, machine, at: 102, session: id))
         #expect(try !look(&follower, machine, at: 103, session: id))
-        try machine.tree.write("{}\n", to: "\(machine.config)/projects/-work-app/\(id)/subagents/agent-1.jsonl")
+        try machine.tree.write(
+            "{}\n", to: "\(machine.config)/projects/-work-app/\(id)/subagents/agent-1.jsonl")
         #expect(try look(&follower, machine, at: 104, session: id))
         #expect(try !look(&follower, machine, at: 105, session: id))
     }
@@ -86,8 +93,10 @@ struct ClaudeTranscriptTests {
         try machine.tree.write("{}\n", to: "\(machine.config)/projects/-work-other/\(id).jsonl")
         _ = try look(&follower, machine, at: 0, session: id)
         #expect(follower.isFound)
-        try machine.tree.write(try ClaudeFixtures.text("transcript-streaming.jsonl"), to: machine.transcript("new"))
-        try machine.tree.write(try ClaudeFixtures.text("transcript-finished.jsonl"), to: machine.transcript("old"))
+        try machine.tree.write(
+            try ClaudeFixtures.text("transcript-streaming.jsonl"), to: machine.transcript("new"))
+        try machine.tree.write(
+            try ClaudeFixtures.text("transcript-finished.jsonl"), to: machine.transcript("old"))
         var times = [timespec(tv_sec: 1, tv_nsec: 0), timespec(tv_sec: 1, tv_nsec: 0)]
         try #require(utimensat(AT_FDCWD, "\(machine.tree.root)/\(machine.transcript("old"))", &times, 0) == 0)
         var other = TranscriptFollower()
@@ -96,7 +105,9 @@ struct ClaudeTranscriptTests {
         #expect(turn == .inProgress)
     }
 
-    @Test("a session's id that leads elsewhere is none", arguments: ["../../../etc/passwd", "", "a/b", "a\0b", "."])
+    @Test(
+        "a session's id that leads elsewhere is none",
+        arguments: ["../../../etc/passwd", "", "a/b", "a\0b", "."])
     func hostileID(_ id: String) throws {
         let machine = try ClaudeMachine()
         var follower = TranscriptFollower()
@@ -105,13 +116,18 @@ struct ClaudeTranscriptTests {
         #expect(!follower.isFound)
     }
 
-    @Test("wake-ups are read from the end of a large transcript and from what is added, over lines of any length")
+    @Test(
+        "wake-ups are read from the end of a large transcript and from what is added, over lines of any length"
+    )
     func incremental() throws {
         let machine = try ClaudeMachine()
         var follower = TranscriptFollower()
         let id = ClaudeMachine.sessionID
-        let call = #"{"message":{"content":[{"type":"tool_use","id":"t","name":"ScheduleWakeup","input":{}}]}}"# + "\n"
-        let result = #"{"message":{"content":[{"tool_use_id":"t"}]},"toolUseResult":{"scheduledFor":5000}}"# + "\n"
+        let call =
+            #"{"message":{"content":[{"type":"tool_use","id":"t","name":"ScheduleWakeup","input":{}}]}}"#
+            + "\n"
+        let result =
+            #"{"message":{"content":[{"tool_use_id":"t"}]},"toolUseResult":{"scheduledFor":5000}}"# + "\n"
         let long = "{\"x\":\"\(String(repeating: "x", count: 5 << 20))\"}\n"
         try machine.tree.write(call + long, to: machine.transcript())
         _ = try look(&follower, machine, at: 0, session: id)

@@ -8,14 +8,18 @@ struct ClaudeWakeUpTests {
     /// Central Europe in 2026: the clock is put forward on March 29 and back on October 25, both at 01:00 UTC.
     private static let berlin = LocalZone { (1_774_746_000..<1_792_890_000).contains($0) ? 7200 : 3600 }
 
-    private func seconds(_ text: String) throws -> Int64 { try #require(WallTime.milliseconds("\(text):00Z")) / 1000 }
+    private func seconds(_ text: String) throws -> Int64 {
+        try #require(WallTime.milliseconds("\(text):00Z")) / 1000
+    }
 
     @Test("times are read and dates counted as the calendar does")
     func calendar() throws {
         #expect(WallTime.milliseconds("2026-11-23T12:32:06.164Z") == 1_795_437_126_164)
         #expect(WallTime.milliseconds("1970-01-01T00:00:00Z") == 0)
         #expect(WallTime.milliseconds("2024-02-29T23:59:59.9Z") == 1_709_251_199_900)
-        for text in ["", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T12:32:06.1649Z", "2026-11-2xT12:32:06Z"] {
+        for text in [
+            "", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T12:32:06.1649Z", "2026-11-2xT12:32:06Z",
+        ] {
             #expect(WallTime.milliseconds(text) == nil)
         }
         for days in stride(from: Int64(-800_000), to: 800_000, by: 997) {
@@ -27,11 +31,16 @@ struct ClaudeWakeUpTests {
     @Test(
         "the next time of an expression",
         arguments: [
-            ("* * * * *", "2026-11-23T12:32", "2026-11-23T12:33"), ("*/5 * * * *", "2026-11-23T12:32", "2026-11-23T12:35"),
-            ("7 * * * *", "2026-11-23T12:32", "2026-11-23T13:07"), ("0 9 * * 1-5", "2026-11-27T09:00", "2026-11-30T09:00"),
-            ("57 8 * * *", "2026-12-31T09:00", "2027-01-01T08:57"), ("30 14 24 12 *", "2026-11-23T12:32", "2026-12-24T14:30"),
-            ("0 0 29 2 *", "2027-03-01T00:00", "2028-02-29T00:00"), ("0 0 13 * 5", "2026-11-23T00:00", "2026-11-27T00:00"),
-            ("0 0 * * 7", "2026-11-23T00:00", "2026-11-29T00:00"), ("0 0 * * 5-7", "2026-11-28T12:00", "2026-11-29T00:00"),
+            ("* * * * *", "2026-11-23T12:32", "2026-11-23T12:33"),
+            ("*/5 * * * *", "2026-11-23T12:32", "2026-11-23T12:35"),
+            ("7 * * * *", "2026-11-23T12:32", "2026-11-23T13:07"),
+            ("0 9 * * 1-5", "2026-11-27T09:00", "2026-11-30T09:00"),
+            ("57 8 * * *", "2026-12-31T09:00", "2027-01-01T08:57"),
+            ("30 14 24 12 *", "2026-11-23T12:32", "2026-12-24T14:30"),
+            ("0 0 29 2 *", "2027-03-01T00:00", "2028-02-29T00:00"),
+            ("0 0 13 * 5", "2026-11-23T00:00", "2026-11-27T00:00"),
+            ("0 0 * * 7", "2026-11-23T00:00", "2026-11-29T00:00"),
+            ("0 0 * * 5-7", "2026-11-28T12:00", "2026-11-29T00:00"),
             ("10-20/5,40 3,4 * * *", "2026-11-23T03:20", "2026-11-23T03:40"),
             ("0 0 31 * *", "2026-11-23T00:00", "2026-12-31T00:00"),
         ])
@@ -43,8 +52,10 @@ struct ClaudeWakeUpTests {
     @Test(
         "what Claude Code refuses is refused",
         arguments: [
-            "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "a * * * *",
-            "*/0 * * * *", "5-1 * * * *", "1/2 * * * *", "* * * JAN *", "1,,2 * * * *", "-1 * * * *", "1- * * * *",
+            "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8",
+            "a * * * *",
+            "*/0 * * * *", "5-1 * * * *", "1/2 * * * *", "* * * JAN *", "1,,2 * * * *", "-1 * * * *",
+            "1- * * * *",
             "99999999999999999999 * * * *", "* * * * * \(String(repeating: "*", count: 300))",
         ])
     func refused(_ text: String) { #expect(CronExpression(text) == nil) }
@@ -60,13 +71,23 @@ struct ClaudeWakeUpTests {
     func daylightSaving() throws {
         let night = try #require(CronExpression("30 2 * * *"))
         // 02:30 of March 29 does not exist.
-        #expect(night.next(after: try seconds("2026-03-28T02:00"), in: Self.berlin) == (try seconds("2026-03-30T00:30")))
+        #expect(
+            night.next(after: try seconds("2026-03-28T02:00"), in: Self.berlin)
+                == (try seconds("2026-03-30T00:30")))
         // On October 25 it comes at 00:30 and at 01:30 UTC.
-        #expect(night.next(after: try seconds("2026-10-24T12:00"), in: Self.berlin) == (try seconds("2026-10-25T00:30")))
-        #expect(night.next(after: try seconds("2026-10-25T00:30"), in: Self.berlin) == (try seconds("2026-10-26T01:30")))
+        #expect(
+            night.next(after: try seconds("2026-10-24T12:00"), in: Self.berlin)
+                == (try seconds("2026-10-25T00:30")))
+        #expect(
+            night.next(after: try seconds("2026-10-25T00:30"), in: Self.berlin)
+                == (try seconds("2026-10-26T01:30")))
         let hourly = try #require(CronExpression("0 * * * *"))
-        #expect(hourly.next(after: try seconds("2026-03-29T00:00"), in: Self.berlin) == (try seconds("2026-03-29T01:00")))
-        #expect(hourly.next(after: try seconds("2026-10-25T00:00"), in: Self.berlin) == (try seconds("2026-10-25T02:00")))
+        #expect(
+            hourly.next(after: try seconds("2026-03-29T00:00"), in: Self.berlin)
+                == (try seconds("2026-03-29T01:00")))
+        #expect(
+            hourly.next(after: try seconds("2026-10-25T00:00"), in: Self.berlin)
+                == (try seconds("2026-10-25T02:00")))
     }
 
     @Test("every minute of a year is found as by trying all of them, over both changes of the clock")
@@ -105,7 +126,9 @@ struct ClaudeWakeUpTests {
         return try #require(lines.firstIndex { $0.contains(text) }) + 1
     }
 
-    @Test("a recorded job comes when the program said, then as its expression says with the program's own delay")
+    @Test(
+        "a recorded job comes when the program said, then as its expression says with the program's own delay"
+    )
     func recordedJob() throws {
         let created = try wakeUps(lines: try lines(to: "Scheduled recurring job 06a240d5"))
         let before = try #require(WallTime.milliseconds("2026-11-23T12:31:55Z"))
@@ -149,7 +172,8 @@ struct ClaudeWakeUpTests {
     func expiry() throws {
         let day: Int64 = 86_400_000
         var job = ScheduledWakeUps.Job(id: "00000000", cron: "0 0 * * *", createdAt: 0, isRecurring: true)
-        #expect(job.next(now: 3 * day + 1, in: .utc) == nil || job.next(now: 3 * day + 1, in: .utc) == 4 * day)
+        #expect(
+            job.next(now: 3 * day + 1, in: .utc) == nil || job.next(now: 3 * day + 1, in: .utc) == 4 * day)
         job.lastFiredAt = 3 * day
         #expect(job.next(now: 3 * day + 1, in: .utc) == 4 * day)
         #expect(job.next(now: 5 * day - 1, in: .utc) == 5 * day)
@@ -184,17 +208,24 @@ struct ClaudeWakeUpTests {
         #expect(wakeUps.loopAt == nil)
     }
 
-    @Test("the jobs of a project's file are run by the session that made them, or by the one that holds the lock")
+    @Test(
+        "the jobs of a project's file are run by the session that made them, or by the one that holds the lock"
+    )
     func file() throws {
         let machine = try ClaudeMachine()
         let root = try machine.root()
         #expect(ScheduledTasksFile.jobs(of: "x", folder: "/work/app", in: root).isEmpty)
-        try machine.tree.write(try ClaudeFixtures.text("scheduled_tasks.json"), to: "root/work/app/.claude/scheduled_tasks.json")
+        try machine.tree.write(
+            try ClaudeFixtures.text("scheduled_tasks.json"), to: "root/work/app/.claude/scheduled_tasks.json")
         let maker = "b612aed9-b628-448d-a914-6e46838d7022"
         #expect(ScheduledTasksFile.jobs(of: maker, folder: "/work/app", in: root).map(\.id) == ["01452c3f"])
         #expect(ScheduledTasksFile.jobs(of: "other", folder: "/work/app", in: root).isEmpty)
-        try machine.tree.write(#"{"sessionId":"other","pid":1}"#, to: "root/work/app/.claude/scheduled_tasks.lock")
-        #expect(ScheduledTasksFile.jobs(of: "other", folder: "/work/app", in: root).map(\.cron) == ["32 16 23 11 *"])
+        try machine.tree.write(
+            #"{"sessionId":"other","pid":1}"#, to: "root/work/app/.claude/scheduled_tasks.lock")
+        #expect(
+            ScheduledTasksFile.jobs(of: "other", folder: "/work/app", in: root).map(\.cron) == [
+                "32 16 23 11 *"
+            ])
         #expect(ScheduledTasksFile.holder(try ClaudeFixtures.bytes("scheduled_tasks.lock")) == maker)
     }
 }

@@ -7,7 +7,9 @@ import Testing
 
 @Suite("Files that a process chose, opened by a daemon of root")
 struct GuardedRootTests {
-    private func failure(_ machine: ClaudeMachine, _ path: String, owners: [UInt32] = [getuid()]) throws -> GuardedFailure? {
+    private func failure(_ machine: ClaudeMachine, _ path: String, owners: [UInt32] = [getuid()]) throws
+        -> GuardedFailure?
+    {
         let root = try machine.root(owners: owners)
         do throws(GuardedFailure) {
             _ = try root.contents(path, limitBytes: 64 << 10)
@@ -60,9 +62,13 @@ struct GuardedRootTests {
         try #require(truncate("\(machine.tree.root)/root/file", 1 << 30) == 0)
         #expect(try failure(machine, "/file") == .tooLarge(limitBytes: 64 << 10))
         #expect(try failure(machine, "/file", owners: [getuid() + 1]) == .foreignOwner(getuid()))
-        #expect(try failure(machine, "/\(String(repeating: "x/", count: 3000))") == .kernel(Errno(rawValue: ENAMETOOLONG)))
+        #expect(
+            try failure(machine, "/\(String(repeating: "x/", count: 3000))")
+                == .kernel(Errno(rawValue: ENAMETOOLONG)))
         #expect(try failure(machine, "/fi\0le") == .kernel(Errno(rawValue: ENAMETOOLONG)))
-        #expect(try failure(machine, "/\(String(repeating: "x", count: 300))") == .kernel(Errno(rawValue: ENAMETOOLONG)))
+        #expect(
+            try failure(machine, "/\(String(repeating: "x", count: 300))")
+                == .kernel(Errno(rawValue: ENAMETOOLONG)))
     }
 
     @Test("a folder tells its names up to the bound, and opens only what is right in it")
@@ -91,7 +97,9 @@ struct GuardedRootTests {
     @Test("a file that is rewritten while it is read is a whole one, torn or absent, never anything else")
     func rewritten() async throws {
         let machine = try ClaudeMachine()
-        let texts = ["busy", "waiting-permission"].compactMap { try? ClaudeFixtures.bytes("session-\($0).json") }
+        let texts = ["busy", "waiting-permission"].compactMap {
+            try? ClaudeFixtures.bytes("session-\($0).json")
+        }
         let records = try texts.map { try SessionRecord(parsing: $0) }
         try machine.tree.write(String(decoding: texts[0], as: UTF8.self), to: machine.sessionFile)
         let path = "\(machine.tree.root)/\(machine.sessionFile)"

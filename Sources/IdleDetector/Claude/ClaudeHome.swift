@@ -48,7 +48,9 @@ struct ClaudeHome: Equatable, Sendable {
             }
             path = "\(folder)/\(path)"
         }
-        guard path.utf8.count < GuardedRoot.pathLimitBytes else { throw .blind("the path of its config dir is too long") }
+        guard path.utf8.count < GuardedRoot.pathLimitBytes else {
+            throw .blind("the path of its config dir is too long")
+        }
         self.path = path
         ownPID = Self.ownPID(of: pid, procfs: procfs) ?? pid
         owners = Set([uid, Self.rootUser(of: pid, procfs: procfs) ?? uid]).sorted()
@@ -56,8 +58,8 @@ struct ClaudeHome: Equatable, Sendable {
 
     // MARK: - Readers
 
-    /// What of the environment tells where the files are; the first of several wins, as with getenv(3). An empty variable is
-    /// none.
+    /// What of the environment tells where the files are; the first of several wins, as with getenv(3). An empty
+    /// variable is none.
     static func variables(_ text: [UInt8]) -> (configDir: String?, home: String?) {
         var configDir: String?
         var home: String?
@@ -85,7 +87,9 @@ struct ClaudeHome: Equatable, Sendable {
     /// The last number of `NSpid:` (proc_pid_status(5)).
     private static func ownPID(of pid: Int32, procfs: ProcFileSystem) -> Int32? {
         guard let text = try? procfs.file("\(procfs.root)/\(pid)/status", limitBytes: statusLimitBytes),
-            let line = text.split(separator: UInt8(ascii: "\n")).first(where: { $0.starts(with: "NSpid:".utf8) })
+            let line = text.split(separator: UInt8(ascii: "\n")).first(where: {
+                $0.starts(with: "NSpid:".utf8)
+            })
         else { return nil }
         return line.split { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }.last
             .flatMap { Int32(String(decoding: $0, as: UTF8.self)) }
@@ -93,7 +97,8 @@ struct ClaudeHome: Equatable, Sendable {
 
     /// The user as whom root of the process's user namespace counts here (user_namespaces(7)).
     private static func rootUser(of pid: Int32, procfs: ProcFileSystem) -> UInt32? {
-        guard let text = try? procfs.file("\(procfs.root)/\(pid)/uid_map", limitBytes: statusLimitBytes) else { return nil }
+        guard let text = try? procfs.file("\(procfs.root)/\(pid)/uid_map", limitBytes: statusLimitBytes)
+        else { return nil }
         for line in text.split(separator: UInt8(ascii: "\n")) {
             let fields = line.split(separator: UInt8(ascii: " ")).map { String(decoding: $0, as: UTF8.self) }
             if fields.count == 3, fields[0] == "0" { return UInt32(fields[1]) }

@@ -16,7 +16,8 @@ package struct ClaudeProbe: ActivityProbe {
     private let wallClock: @Sendable () -> Int64
     private var sessions: [Int32: ClaudeSession] = [:]
 
-    /// - Parameter inotify: wakes whoever polls its descriptor when a session changes; without one changes are seen at the next
+    /// - Parameter inotify: wakes whoever polls its descriptor when a session changes; without one changes are seen
+    ///   at the next
     ///   look.
     package init(procfs: ProcFileSystem, inotify: InotifyWatch?) {
         self.init(procfs: procfs, inotify: inotify, zone: .machine, wallClock: WallTime.now)
@@ -24,7 +25,8 @@ package struct ClaudeProbe: ActivityProbe {
 
     /// - Parameter wallClock: milliseconds since 1970.
     init(
-        procfs: ProcFileSystem, inotify: InotifyWatch?, zone: LocalZone, wallClock: @escaping @Sendable () -> Int64
+        procfs: ProcFileSystem, inotify: InotifyWatch?, zone: LocalZone,
+        wallClock: @escaping @Sendable () -> Int64
     ) {
         self.procfs = procfs
         self.inotify = inotify
@@ -32,7 +34,8 @@ package struct ClaudeProbe: ActivityProbe {
         self.wallClock = wallClock
     }
 
-    /// Readable when a session changed: poll it for POLLIN, and look then. -1 without inotify, which poll(2) passes over.
+    /// Readable when a session changed: poll it for POLLIN, and look then. -1 without inotify, which poll(2) passes
+    /// over.
     package var inotifyDescriptor: Int32 { inotify?.descriptor ?? -1 }
     package var wakeDescriptor: Int32? { inotify?.descriptor }
 
@@ -54,7 +57,8 @@ package struct ClaudeProbe: ActivityProbe {
             if let soon = outcome.wantsSoon { wantsSoon = min(wantsSoon ?? soon, soon) }
             if let reason = outcome.blindSpot { reasons.append(reason) }
         }
-        findings.blindSpot = Self.blindSpot(reasons, left: context.claude.count - ClaudeProcesses.processLimit)
+        findings.blindSpot = Self.blindSpot(
+            reasons, left: context.claude.count - ClaudeProcesses.processLimit)
         return findings
     }
 
@@ -74,7 +78,9 @@ package struct ClaudeProbe: ActivityProbe {
 
     private static func blindSpot(_ reasons: [String], left: Int) -> String? {
         var reasons = reasons
-        if left > 0 { reasons.append("\(left) Claude processes beyond the bound of \(ClaudeProcesses.processLimit)") }
+        if left > 0 {
+            reasons.append("\(left) Claude processes beyond the bound of \(ClaudeProcesses.processLimit)")
+        }
         guard !reasons.isEmpty else { return nil }
         let rest = reasons.count - reasonLimit
         return reasons.prefix(reasonLimit).joined(separator: "; ") + (rest > 0 ? "; and \(rest) more" : "")

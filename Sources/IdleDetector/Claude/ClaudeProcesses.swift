@@ -18,15 +18,17 @@ package struct ClaudeProcesses {
     package init(procfs: ProcFileSystem) { self.procfs = procfs }
 
     /// Whether a process of this name may be Claude: cheap, and never wrongly false.
-    package static func couldBeClaude(name: String) -> Bool { name == "claude" || interpreters.contains(name) }
+    package static func couldBeClaude(name: String) -> Bool {
+        name == "claude" || interpreters.contains(name)
+    }
 
     /// The id of a Claude's signal.
     package static func id(pid: Int32, startTime: UInt64) -> String { "claude:\(pid):\(startTime)" }
 
     /// The Claude processes of a table, at most `processLimit`: pid → id.
     ///
-    /// `claude` is what the native build is called, and what the npm package calls its process; else the script in the command
-    /// line of node or bun tells.
+    /// `claude` is what the native build is called, and what the npm package calls its process; else the script in
+    /// the command line of node or bun tells.
     package mutating func find(in table: ProcessTable) -> [Int32: String] {
         var found: [ProcessEntry] = []
         for entry in table.entries.values where Self.couldBeClaude(name: entry.name) && !entry.isZombie {

@@ -103,7 +103,8 @@ struct ClaudeSession {
             return blind(entry, nil, reason, now)
         }
         let folder = record?.value.folder ?? (try? around.procfs.workingDirectory(of: entry.pid)) ?? "/"
-        let grew = follower.look(sessionID: record?.value.sessionID, folder: folder, home: home, in: root, at: now)
+        let grew = follower.look(
+            sessionID: record?.value.sessionID, folder: folder, home: home, in: root, at: now)
         if grew { changedAt = now }
         enter(state(home, root, now), now)
         if record == nil, now - firstSeen < Self.startGrace { outcome.wantsSoon = now + .seconds(1) }
@@ -161,14 +162,16 @@ struct ClaudeSession {
         let reason = SessionRecord.clean(reason)
         enter(State(kind: .claudeUnknown, detail: reason), now)
         let folder = folder ?? record?.value.folder ?? ""
-        return Outcome(signals: [signal(entry, folder)], blindSpot: "\(Self.subject(entry, folder)): \(reason)")
+        return Outcome(
+            signals: [signal(entry, folder)], blindSpot: "\(Self.subject(entry, folder)): \(reason)")
     }
 
     // MARK: - Signals
 
     private func signal(_ entry: ProcessEntry, _ folder: String) -> Signal {
         Signal(
-            id: id, kind: state?.kind ?? .claudeUnknown, subject: Self.subject(entry, folder), detail: state?.detail,
+            id: id, kind: state?.kind ?? .claudeUnknown, subject: Self.subject(entry, folder),
+            detail: state?.detail,
             pid: entry.pid, container: entry.container, since: since, changedAt: changedAt)
     }
 
@@ -178,7 +181,9 @@ struct ClaudeSession {
         if let container = entry.container { text += " in \(SessionRecord.clean(container))" }
         if !folder.isEmpty {
             let clean = SessionRecord.clean(folder)
-            text += clean.utf8.count <= folderLimitBytes ? ", \(clean)" : ", …\(clean.suffix(folderLimitBytes / 4))"
+            text +=
+                clean.utf8.count <= folderLimitBytes
+                ? ", \(clean)" : ", …\(clean.suffix(folderLimitBytes / 4))"
         }
         return text
     }
@@ -191,7 +196,9 @@ struct ClaudeSession {
         keptJobs = ScheduledTasksFile.jobs(of: sessionID, folder: folder, in: root)
     }
 
-    private mutating func wakeUpSignal(_ entry: ProcessEntry, _ folder: String, _ around: Surroundings) -> Signal? {
+    private mutating func wakeUpSignal(_ entry: ProcessEntry, _ folder: String, _ around: Surroundings)
+        -> Signal?
+    {
         var times = keptJobs.compactMap { $0.next(now: around.wallNow, in: around.zone) }
         var count = times.count
         if let own = follower.wakeUps.next(now: around.wallNow, in: around.zone) {
@@ -211,8 +218,10 @@ struct ClaudeSession {
         }
         guard let wakeUp else { return nil }
         return Signal(
-            id: "wake-up:\(id.dropFirst("claude:".count))", kind: .wakeUp, subject: Self.subject(entry, folder),
-            detail: count == 1 ? "one scheduled turn" : "the next of \(count) scheduled turns", pid: entry.pid,
+            id: "wake-up:\(id.dropFirst("claude:".count))", kind: .wakeUp,
+            subject: Self.subject(entry, folder),
+            detail: count == 1 ? "one scheduled turn" : "the next of \(count) scheduled turns",
+            pid: entry.pid,
             container: entry.container, since: wakeUp.since, until: wakeUp.until, belongsTo: id)
     }
 

@@ -16,8 +16,8 @@ struct LocalZone: Sendable {
     static let utc = LocalZone { _ in 0 }
 }
 
-/// Times in the five fields of cron, as Claude Code reads them: numbers, `*`, ranges, steps and lists; no names. Sunday is 0
-/// or 7. With both a day of the month and a day of the week, either will do.
+/// Times in the five fields of cron, as Claude Code reads them: numbers, `*`, ranges, steps and lists; no names.
+/// Sunday is 0 or 7. With both a day of the month and a day of the week, either will do.
 struct CronExpression: Equatable, Sendable {
     /// Bytes of an expression.
     static let limitBytes = 256
@@ -43,7 +43,8 @@ struct CronExpression: Equatable, Sendable {
     init?(_ text: String) {
         guard text.utf8.count <= Self.limitBytes else { return nil }
         let fields = text.split(whereSeparator: \.isWhitespace)
-        guard fields.count == 5, let minutes = Self.field(fields[0], 0...59), let hours = Self.field(fields[1], 0...23),
+        guard fields.count == 5, let minutes = Self.field(fields[0], 0...59),
+            let hours = Self.field(fields[1], 0...23),
             let daysOfMonth = Self.field(fields[2], 1...31), let months = Self.field(fields[3], 1...12),
             let daysOfWeek = Self.field(fields[4], 0...6)
         else { return nil }
@@ -71,7 +72,8 @@ struct CronExpression: Equatable, Sendable {
                 values = low...high
             } else {
                 // A single number takes no step.
-                guard halves.count == 1, let value = number(span), range.contains(isWeek && value == 7 ? 0 : value)
+                guard halves.count == 1, let value = number(span),
+                    range.contains(isWeek && value == 7 ? 0 : value)
                 else { return nil }
                 values = value...value
             }
@@ -83,7 +85,9 @@ struct CronExpression: Equatable, Sendable {
     }
 
     private static func number(_ text: Substring) -> Int? {
-        guard (1...4).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        guard (1...4).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+            return nil
+        }
         return Int(text)
     }
 
@@ -108,7 +112,10 @@ struct CronExpression: Equatable, Sendable {
             let minuteOfDay = Int((local - day * 86_400) / 60)
             var target: Int64
             if !months.contains(date.month) {
-                target = CivilDate.days(year: date.month == 12 ? date.year + 1 : date.year, month: date.month % 12 + 1, day: 1) * 86_400
+                target =
+                    CivilDate.days(
+                        year: date.month == 12 ? date.year + 1 : date.year, month: date.month % 12 + 1, day: 1
+                    ) * 86_400
             } else if !matchesDay(date, day) {
                 target = (day + 1) * 86_400
             } else if !hours.contains(minuteOfDay / 60) {
@@ -207,13 +214,17 @@ enum WallTime {
             }
             return value
         }
-        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10), let hour = number(11..<13),
-            let minute = number(14..<16), let second = number(17..<19), (1...12).contains(month), (1...31).contains(day),
+        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10),
+            let hour = number(11..<13),
+            let minute = number(14..<16), let second = number(17..<19), (1...12).contains(month),
+            (1...31).contains(day),
             hour < 24, minute < 60, second <= 60
         else { return nil }
         var fraction: Int64 = 0
         if bytes.count > 20 {
-            guard bytes[19] == UInt8(ascii: "."), let digits = number(20..<bytes.count - 1) else { return nil }
+            guard bytes[19] == UInt8(ascii: "."), let digits = number(20..<bytes.count - 1) else {
+                return nil
+            }
             fraction = digits * [1000, 100, 10, 1][bytes.count - 21]
         }
         let days = CivilDate.days(year: year, month: Int(month), day: Int(day))

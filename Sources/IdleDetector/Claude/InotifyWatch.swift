@@ -20,7 +20,8 @@ package final class InotifyWatch {
         descriptor = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
         guard descriptor >= 0 else {
             throw ProbeFailure(
-                "inotify_init1: \(String(cString: strerror(errno)))", hint: "raise fs.inotify.max_user_instances")
+                "inotify_init1: \(String(cString: strerror(errno)))",
+                hint: "raise fs.inotify.max_user_instances")
         }
     }
 
@@ -50,7 +51,9 @@ package final class InotifyWatch {
     /// - Returns: the watches whose folders are gone.
     func drain() -> Set<Int32> {
         var gone: Set<Int32> = []
-        withUnsafeTemporaryAllocation(byteCount: Self.readBytes, alignment: MemoryLayout<inotify_event>.alignment) {
+        withUnsafeTemporaryAllocation(
+            byteCount: Self.readBytes, alignment: MemoryLayout<inotify_event>.alignment
+        ) {
             memory in
             for _ in 0..<Self.readLimit {
                 let got = read(descriptor, memory.baseAddress, memory.count)
@@ -58,7 +61,9 @@ package final class InotifyWatch {
                 var offset = 0
                 while offset + MemoryLayout<inotify_event>.size <= got {
                     let event = memory.loadUnaligned(fromByteOffset: offset, as: inotify_event.self)
-                    if event.mask & UInt32(IN_IGNORED) != 0, users.removeValue(forKey: event.wd) != nil { gone.insert(event.wd) }
+                    if event.mask & UInt32(IN_IGNORED) != 0, users.removeValue(forKey: event.wd) != nil {
+                        gone.insert(event.wd)
+                    }
                     offset += MemoryLayout<inotify_event>.size + Int(event.len)
                 }
             }

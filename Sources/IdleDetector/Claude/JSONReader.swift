@@ -3,8 +3,8 @@ struct MalformedJSON: Error, Equatable {}
 
 /// Walks through one JSON text and hands out the few values that are asked for, without building the others.
 ///
-/// Made for texts that others wrote: nesting is bounded by the caller's own depth and `depthLimit`, strings are cut where the
-/// caller says. Values that are passed over are not checked in every detail.
+/// Made for texts that others wrote: nesting is bounded by the caller's own depth and `depthLimit`, strings are cut
+/// where the caller says. Values that are passed over are not checked in every detail.
 struct JSONReader {
     /// Nesting of values that are passed over.
     static let depthLimit = 128
@@ -24,8 +24,8 @@ struct JSONReader {
         end = range.upperBound
     }
 
-    /// Calls `body` for each member of the object that comes next. `body` may read the member's value; if it does not, that is
-    /// passed over. A value of another kind is passed over, and the answer is false.
+    /// Calls `body` for each member of the object that comes next. `body` may read the member's value; if it does
+    /// not, that is passed over. A value of another kind is passed over, and the answer is false.
     @discardableResult
     mutating func members(
         _ body: (String, inout JSONReader) throws(MalformedJSON) -> Void
@@ -57,7 +57,8 @@ struct JSONReader {
         }
     }
 
-    /// The beginning of the string that comes next, in whole characters; nil for a value of another kind, which is passed over.
+    /// The beginning of the string that comes next, in whole characters; nil for a value of another kind, which is
+    /// passed over.
     mutating func string(limitBytes: Int) throws(MalformedJSON) -> String? {
         guard try peek() == UInt8(ascii: "\"") else {
             try skip()
@@ -255,9 +256,13 @@ struct JSONReader {
         return String(scalars)
     }
 
-    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 }
+    private static func isBlank(_ byte: UInt8) -> Bool {
+        byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09
+    }
 
-    private static func isDigit(_ byte: UInt8) -> Bool { byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9") }
+    private static func isDigit(_ byte: UInt8) -> Bool {
+        byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
+    }
 
     private static func isWord(_ byte: UInt8) -> Bool {
         isDigit(byte) || byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z") || byte == UInt8(ascii: "E")

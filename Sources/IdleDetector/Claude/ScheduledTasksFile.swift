@@ -1,7 +1,8 @@
-/// The jobs that a project's sessions keep in `.claude/scheduled_tasks.json`, beyond the end of the session that made them.
+/// The jobs that a project's sessions keep in `.claude/scheduled_tasks.json`, beyond the end of the session that made
+/// them.
 ///
-/// A job is run by the session that made it, or, when that is gone, by the one session that holds the project's lock; without a
-/// session in the project nobody runs it.
+/// A job is run by the session that made it, or, when that is gone, by the one session that holds the project's lock;
+/// without a session in the project nobody runs it.
 enum ScheduledTasksFile {
     /// Bytes of the file and of its lock that are read.
     static let limitBytes = 256 << 10
@@ -37,7 +38,8 @@ enum ScheduledTasksFile {
             try value.elements { (element: inout JSONReader) throws(MalformedJSON) in
                 guard tasks.count < jobLimit else { return }
                 var again = element
-                guard let job = try ScheduledWakeUps.Job(reading: &element), CronExpression(job.cron) != nil else { return }
+                guard let job = try ScheduledWakeUps.Job(reading: &element), CronExpression(job.cron) != nil
+                else { return }
                 var session: String?
                 try again.members { (name: String, value: inout JSONReader) throws(MalformedJSON) in
                     if name == "createdBySessionId" { session = try value.string(limitBytes: 128) }

@@ -1,11 +1,11 @@
 import Glibc
 
-/// What a session has planned to do by itself, as its transcript records it: jobs made with CronCreate and one wake-up made
-/// with ScheduleWakeup. Times are milliseconds since 1970.
+/// What a session has planned to do by itself, as its transcript records it: jobs made with CronCreate and one
+/// wake-up made with ScheduleWakeup. Times are milliseconds since 1970.
 ///
-/// Jobs live in the session's memory and end with it. Those that are kept in a file of the project (`durable`) are read from
-/// there (`ScheduledTasksFile`), and passed over here. A note (`session_cron_carry`) follows a compaction, and the Escape
-/// with which a user ends a loop.
+/// Jobs live in the session's memory and end with it. Those that are kept in a file of the project (`durable`) are
+/// read from there (`ScheduledTasksFile`), and passed over here. A note (`session_cron_carry`) follows a compaction,
+/// and the Escape with which a user ends a loop.
 struct ScheduledWakeUps: Equatable, Sendable {
     /// Jobs of one session; Claude Code itself allows 50.
     static let jobLimit = 128
@@ -46,11 +46,15 @@ struct ScheduledWakeUps: Equatable, Sendable {
             return expiresAt <= now ? nil : fire(after: now, in: zone)
         }
 
-        /// With the delay that the program gives each repeated job by its id: up to half its period, at most half an hour.
+        /// With the delay that the program gives each repeated job by its id: up to half its period, at most half an
+        /// hour.
         private func fire(after time: Int64, in zone: LocalZone) -> Int64? {
-            guard let expression = CronExpression(cron), let first = expression.next(after: time / 1000, in: zone)
+            guard let expression = CronExpression(cron),
+                let first = expression.next(after: time / 1000, in: zone)
             else { return nil }
-            guard isRecurring, let second = expression.next(after: first, in: zone) else { return first * 1000 }
+            guard isRecurring, let second = expression.next(after: first, in: zone) else {
+                return first * 1000
+            }
             let share = Double(UInt32(id.prefix(8), radix: 16) ?? 0) / 4_294_967_296
             return first * 1000 + Int64(min(share * 0.5 * Double((second - first) * 1000), 1_800_000))
         }
@@ -83,7 +87,9 @@ struct ScheduledWakeUps: Equatable, Sendable {
         guard Self.mayMatter(text, in: range), let line = try? WakeUpLine(text, in: range) else { return }
         guard !line.isSidechain else { return }
         for call in line.calls { take(call, at: line.time) }
-        if let id = line.resultOf, let call = calls.removeValue(forKey: id) { take(line.result, of: call, at: line.time) }
+        if let id = line.resultOf, let call = calls.removeValue(forKey: id) {
+            take(line.result, of: call, at: line.time)
+        }
         if let fired = line.fired { fire(fired, isLoop: line.isLoop, at: line.time) }
         for job in line.carried where jobs.count < Self.jobLimit && jobs[job.id] == nil { jobs[job.id] = job }
         for id in line.ended { jobs[id] = nil }
@@ -128,7 +134,8 @@ struct ScheduledWakeUps: Equatable, Sendable {
 
     /// Words of which one is in every line that matters.
     private static let words: [StaticString] = [
-        "\"CronCreate\"", "\"CronDelete\"", "\"ScheduleWakeup\"", "\"toolUseResult\":{", "\"scheduled_task_fire\"",
+        "\"CronCreate\"", "\"CronDelete\"", "\"ScheduleWakeup\"", "\"toolUseResult\":{",
+        "\"scheduled_task_fire\"",
         "\"session_cron_carry\"",
     ]
 
@@ -136,7 +143,8 @@ struct ScheduledWakeUps: Equatable, Sendable {
         text.withUnsafeBytes { bytes in
             words.contains { word in
                 guard let start = bytes.baseAddress else { return false }
-                return memmem(start + range.lowerBound, range.count, word.utf8Start, word.utf8CodeUnitCount) != nil
+                return memmem(start + range.lowerBound, range.count, word.utf8Start, word.utf8CodeUnitCount)
+                    != nil
             }
         }
     }

@@ -59,7 +59,8 @@ struct SessionRecord: Equatable, Sendable {
                     record.startTime = try value.integer().flatMap { UInt64(exactly: $0) }
                 }
             case "pidDomain":
-                record.processNamespace = try value.string(limitBytes: Self.textLimitBytes).flatMap(Self.namespace)
+                record.processNamespace = try value.string(limitBytes: Self.textLimitBytes).flatMap(
+                    Self.namespace)
             case "status": record.status = try Self.text(&value).map { Status($0) }
             case "waitingFor": record.waitingFor = try Self.text(&value)
             case "statusUpdatedAt": record.statusUpdatedAt = try value.integer()

@@ -48,7 +48,8 @@ enum SessionRegistry {
         return true
     }
 
-    /// Whether the process made a key for itself: then it is of a version that will write its file, and has not come so far.
+    /// Whether the process made a key for itself: then it is of a version that will write its file, and has not come
+    /// so far.
     static func hasKey(_ home: ClaudeHome, in root: borrowing GuardedRoot) -> Bool {
         guard let folder = try? root.folder("\(home.path)/sessions") else { return false }
         let prefix = "\(home.ownPID)."

@@ -73,11 +73,14 @@ struct TranscriptFollower {
     /// What the end of the transcript that the last look found says about the session's turn.
     mutating func turn(home: ClaudeHome, in root: borrowing GuardedRoot) -> TranscriptTail.Turn {
         if let turn, turn.sizeBytes == sizeBytes { return turn.value }
-        guard let place, let file = try? root.file("\(home.path)/projects/\(place.project)/\(place.name)") else {
+        guard let place, let file = try? root.file("\(home.path)/projects/\(place.project)/\(place.name)")
+        else {
             return .unknown
         }
         let start = max(0, file.status.sizeBytes - Int64(TranscriptTail.limitBytes))
-        guard let text = try? file.read(from: start, limitBytes: TranscriptTail.limitBytes) else { return .unknown }
+        guard let text = try? file.read(from: start, limitBytes: TranscriptTail.limitBytes) else {
+            return .unknown
+        }
         let value = TranscriptTail.turn(text, isWhole: start == 0)
         turn = (sizeBytes, value)
         return value
@@ -116,7 +119,8 @@ struct TranscriptFollower {
     }
 
     private mutating func find(
-        _ sessionID: String?, _ folder: String, _ home: ClaudeHome, _ root: borrowing GuardedRoot, _ now: Moment
+        _ sessionID: String?, _ folder: String, _ home: ClaudeHome, _ root: borrowing GuardedRoot,
+        _ now: Moment
     ) {
         guard let sessionID else {
             if let searchedAt, now - searchedAt < Self.searchPause, place != nil { return }
@@ -153,14 +157,18 @@ struct TranscriptFollower {
             return true
         }
         for project in names {
-            guard let folder = try? projects.folder(project), (try? folder.status(of: name))?.isFile == true else { continue }
+            guard let folder = try? projects.folder(project), (try? folder.status(of: name))?.isFile == true
+            else { continue }
             return Place(project: project, name: name)
         }
         return nil
     }
 
-    private static func newest(in project: String, _ home: ClaudeHome, _ root: borrowing GuardedRoot) -> Place? {
-        guard project.utf8.count <= 255, let folder = try? root.folder("\(home.path)/projects/\(project)") else { return nil }
+    private static func newest(in project: String, _ home: ClaudeHome, _ root: borrowing GuardedRoot)
+        -> Place?
+    {
+        guard project.utf8.count <= 255, let folder = try? root.folder("\(home.path)/projects/\(project)")
+        else { return nil }
         var names: [String] = []
         _ = try? folder.forEachName(limit: transcriptLimit) { name in
             if name.hasSuffix(".jsonl") { names.append(name) }
@@ -169,14 +177,17 @@ struct TranscriptFollower {
         var newest: (name: String, modifiedAt: Int64)?
         for name in names {
             guard let status = try? folder.status(of: name), status.isFile else { continue }
-            if newest.map({ status.modifiedAt > $0.modifiedAt }) ?? true { newest = (name, status.modifiedAt) }
+            if newest.map({ status.modifiedAt > $0.modifiedAt }) ?? true {
+                newest = (name, status.modifiedAt)
+            }
         }
         return newest.map { Place(project: project, name: $0.name) }
     }
 
     /// The bytes of the transcripts of a session's agents: `<session>/subagents/`.
     private static func agentBytes(of name: String, in project: borrowing GuardedFolder) -> Int64 {
-        guard let session = try? project.folder(String(name.dropLast(6))), let agents = try? session.folder("subagents")
+        guard let session = try? project.folder(String(name.dropLast(6))),
+            let agents = try? session.folder("subagents")
         else { return 0 }
         var names: [String] = []
         _ = try? agents.forEachName(limit: agentLimit) { name in
@@ -189,7 +200,9 @@ struct TranscriptFollower {
     /// Takes whole lines from where the last look ended.
     private mutating func take(_ file: borrowing GuardedFile) {
         for _ in 0..<Self.readLimit where taken < sizeBytes {
-            guard let text = try? file.read(from: taken, limitBytes: Self.readBytes), !text.isEmpty else { return }
+            guard let text = try? file.read(from: taken, limitBytes: Self.readBytes), !text.isEmpty else {
+                return
+            }
             guard let last = text.lastIndex(of: UInt8(ascii: "\n")) else {
                 // The rest of a line that is being written, or a line that is too long.
                 guard text.count == Self.readBytes else { return }

@@ -17,7 +17,8 @@ struct TranscriptTail {
 
     /// Reads the end of a transcript.
     ///
-    /// - Parameter isWhole: whether `text` begins where the file does; else its first line is a torn one. The last line counts
+    /// - Parameter isWhole: whether `text` begins where the file does; else its first line is a torn one. The last
+    ///   line counts
     ///   only if a newline ends it.
     static func turn(_ text: [UInt8], isWhole: Bool) -> Turn {
         var end = text.count
@@ -25,7 +26,9 @@ struct TranscriptTail {
             guard let newline = text[..<end].lastIndex(of: UInt8(ascii: "\n")) else { return .unknown }
             let start = text[..<newline].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
             if start == 0, !isWhole { return .unknown }
-            if let record = try? TranscriptRecord(text, in: start..<newline), let turn = record.turn { return turn }
+            if let record = try? TranscriptRecord(text, in: start..<newline), let turn = record.turn {
+                return turn
+            }
             guard start > 0 else { return .unknown }
             end = start
         }
@@ -101,7 +104,8 @@ struct TranscriptRecord: Equatable {
             guard let text else { return nil }
             if text.hasPrefix("[Request interrupted by user") { return .finished }
             // Commands that the program itself carries out.
-            for tag in ["<local-command", "<command-name>", "<command-message>", "<bash-"] where text.hasPrefix(tag) {
+            for tag in ["<local-command", "<command-name>", "<command-message>", "<bash-"]
+            where text.hasPrefix(tag) {
                 return nil
             }
             return .inProgress

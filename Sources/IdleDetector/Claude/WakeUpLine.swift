@@ -34,7 +34,8 @@ struct WakeUpLine {
     /// The job that fires.
     var fired: String?
     var isLoop = false
-    /// Whether it is a note of what is planned: jobs, those that ended, and the loop's next turn, which it never leaves out.
+    /// Whether it is a note of what is planned: jobs, those that ended, and the loop's next turn, which it never
+    /// leaves out.
     var isNote = false
     var carried: [ScheduledWakeUps.Job] = []
     var ended: [String] = []
@@ -47,7 +48,8 @@ struct WakeUpLine {
         var taskID: String?
         try reader.members { (name: String, value: inout JSONReader) throws(MalformedJSON) in
             switch name {
-            case "timestamp": line.time = try value.string(limitBytes: 32).flatMap { WallTime.milliseconds($0) } ?? 0
+            case "timestamp":
+                line.time = try value.string(limitBytes: 32).flatMap { WallTime.milliseconds($0) } ?? 0
             case "isSidechain": line.isSidechain = try value.boolean() ?? false
             case "subtype": subtype = try Self.text(&value)
             case "taskId": taskID = try Self.text(&value)
@@ -122,7 +124,9 @@ struct WakeUpLine {
             case "type": type = try Self.text(&value)
             case "tasks", "otherArmed":
                 try value.elements { (element: inout JSONReader) throws(MalformedJSON) in
-                    if let job = try ScheduledWakeUps.Job(reading: &element), jobs.count < Self.itemLimit { jobs.append(job) }
+                    if let job = try ScheduledWakeUps.Job(reading: &element), jobs.count < Self.itemLimit {
+                        jobs.append(job)
+                    }
                 }
             case "ended":
                 try value.elements { (element: inout JSONReader) throws(MalformedJSON) in
