@@ -238,7 +238,8 @@ struct ClaudeProbeTests {
         let namespace = try #require(try procfs.namespace(.process, of: process))
         func write(_ start: UInt64) throws {
             try tree.write(
-                #"{"pid":\#(process),"status":"busy","cwd":"/work/app","procStart":"\#(start)","pidDomain":"linux:0:pid:[\#(namespace)]"}"#,
+                #"{"pid":\#(process),"status":"busy","cwd":"/work/app","procStart":"\#(start)","#
+                    + #""pidDomain":"linux:0:pid:[\#(namespace)]"}"#,
                 to: "config/sessions/\(process).json")
         }
         let entry = ClaudeMachine.entry(pid: process, startTime: startTime)

@@ -60,9 +60,10 @@ struct ClaudeTranscriptTests {
     private func look(
         _ follower: inout TranscriptFollower, _ machine: ClaudeMachine, at seconds: Int64, session: String?
     ) throws -> Bool {
-        follower.look(
+        var budget = TranscriptFollower.readLimit
+        return follower.look(
             sessionID: session, folder: "/work/app", home: try machine.home, in: try machine.root(),
-            at: Moment(milliseconds: seconds * 1000))
+            at: Moment(milliseconds: seconds * 1000), budget: &budget)
     }
 
     @Test("growth of a session's transcript, or of one of its agents', is progress; standing still is none")

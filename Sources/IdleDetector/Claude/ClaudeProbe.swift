@@ -48,10 +48,11 @@ package struct ClaudeProbe: ActivityProbe {
             procfs: procfs, inotify: inotify, zone: zone, wallNow: wallClock(), now: context.now)
         var findings = ProbeFindings()
         var reasons: [String] = []
+        var budget = TranscriptFollower.readLimit
         for (pid, id) in context.claude.sorted(by: { $0.key < $1.key }).prefix(ClaudeProcesses.processLimit) {
             guard let entry = context.processes.entries[pid] else { continue }
             var session = sessions.removeValue(forKey: pid) ?? ClaudeSession(id: id, firstSeen: context.now)
-            let outcome = session.look(entry, around)
+            let outcome = session.look(entry, around, budget: &budget)
             sessions[pid] = session
             findings.signals += outcome.signals
             if let soon = outcome.wantsSoon { wantsSoon = min(wantsSoon ?? soon, soon) }

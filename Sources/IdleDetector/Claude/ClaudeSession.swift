@@ -55,7 +55,9 @@ struct ClaudeSession {
     }
 
     /// Looks at the process; without signals when it is gone.
-    mutating func look(_ entry: ProcessEntry, _ around: Surroundings) -> Outcome {
+    ///
+    /// - Parameter budget: reads of transcripts that are left; counted down.
+    mutating func look(_ entry: ProcessEntry, _ around: Surroundings, budget: inout Int) -> Outcome {
         let home: ClaudeHome
         let root: GuardedRoot
         do throws(ClaudeHome.Failure) {
@@ -77,14 +79,15 @@ struct ClaudeSession {
             return blind(entry, nil, "its root folder: \(error)", around.now)
         }
         watchSessions(home, root, around)
-        return look(entry, home, root, around)
+        return look(entry, home, root, around, &budget)
     }
 
     /// The watch's folder is gone.
     mutating func forgetWatch() { watch = nil }
 
     private mutating func look(
-        _ entry: ProcessEntry, _ home: ClaudeHome, _ root: borrowing GuardedRoot, _ around: Surroundings
+        _ entry: ProcessEntry, _ home: ClaudeHome, _ root: borrowing GuardedRoot, _ around: Surroundings,
+        _ budget: inout Int
     ) -> Outcome {
         let now = around.now
         var outcome = Outcome()
@@ -104,7 +107,8 @@ struct ClaudeSession {
         }
         let folder = record?.value.folder ?? (try? around.procfs.workingDirectory(of: entry.pid)) ?? "/"
         let grew = follower.look(
-            sessionID: record?.value.sessionID, folder: folder, home: home, in: root, at: now)
+            sessionID: record?.value.sessionID, folder: folder, home: home, in: root, at: now,
+            budget: &budget)
         if grew { changedAt = now }
         enter(state(home, root, now), now)
         if record == nil, now - firstSeen < Self.startGrace { outcome.wantsSoon = now + .seconds(1) }

@@ -27,12 +27,13 @@ package final class InotifyWatch {
 
     deinit { close(descriptor) }
 
-    /// Watches a folder for files that are written, renamed or removed in it. Each call for the same folder counts.
+    /// Watches a folder for files that were written, moved into it or removed from it. Each call for the same folder
+    /// counts.
     ///
     /// - Returns: what `release` is given; nil if the kernel or the bound refuses it.
     func watch(_ folder: borrowing GuardedFolder) -> Int32? {
         guard users.count < Self.folderLimit else { return nil }
-        let events = UInt32(IN_CLOSE_WRITE | IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR)
+        let events = UInt32(IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR)
         let watch = inotify_add_watch(descriptor, folder.ownPath, events)
         guard watch >= 0 else { return nil }
         users[watch, default: 0] += 1

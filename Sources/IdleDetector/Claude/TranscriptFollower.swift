@@ -4,8 +4,8 @@ struct TranscriptFollower {
     static let backlogLimitBytes: Int64 = 4 << 20
     /// Bytes of one read; a line that is longer is passed over.
     private static let readBytes = 256 << 10
-    /// Reads of one look; what is beyond waits for the next.
-    private static let readLimit = 64
+    /// Reads of one look at all sessions; what is beyond waits for the next.
+    static let readLimit = 64
     /// Project folders in which a session is looked for, transcripts of one, files of its agents.
     private static let projectLimit = 512
     private static let transcriptLimit = 1024
@@ -42,9 +42,11 @@ struct TranscriptFollower {
     /// - Parameters:
     ///   - sessionID: the session; nil: whichever of the folder's was written last.
     ///   - folder: the session's working directory.
+    ///   - budget: reads that are left; counted down.
     /// - Returns: whether it, or one of its agents', grew since the last look.
     mutating func look(
-        sessionID: String?, folder: String, home: ClaudeHome, in root: borrowing GuardedRoot, at now: Moment
+        sessionID: String?, folder: String, home: ClaudeHome, in root: borrowing GuardedRoot, at now: Moment,
+        budget: inout Int
     ) -> Bool {
         find(sessionID, folder, home, root, now)
         guard let place, let project = try? root.folder("\(home.path)/projects/\(place.project)"),
@@ -63,7 +65,7 @@ struct TranscriptFollower {
         identity = (status.device, status.inode)
         var grew = isSame && status.sizeBytes != sizeBytes
         sizeBytes = status.sizeBytes
-        take(file)
+        take(file, budget: &budget)
         let bytes = Self.agentBytes(of: place.name, in: project)
         grew = grew || agentBytes.map { bytes != $0 } ?? false
         agentBytes = bytes
@@ -198,8 +200,9 @@ struct TranscriptFollower {
     }
 
     /// Takes whole lines from where the last look ended.
-    private mutating func take(_ file: borrowing GuardedFile) {
-        for _ in 0..<Self.readLimit where taken < sizeBytes {
+    private mutating func take(_ file: borrowing GuardedFile, budget: inout Int) {
+        while taken < sizeBytes, budget > 0 {
+            budget -= 1
             guard let text = try? file.read(from: taken, limitBytes: Self.readBytes), !text.isEmpty else {
                 return
             }
