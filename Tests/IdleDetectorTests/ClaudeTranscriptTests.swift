@@ -60,7 +60,7 @@ struct ClaudeTranscriptTests {
     private func look(
         _ follower: inout TranscriptFollower, _ machine: ClaudeMachine, at seconds: Int64, session: String?
     ) throws -> Bool {
-        var budget = TranscriptFollower.readLimit
+        var budget = TranscriptFollower.sharedReadLimit
         return follower.look(
             sessionID: session, folder: "/work/app", home: try machine.home, in: try machine.root(),
             at: Moment(milliseconds: seconds * 1000), budget: &budget)

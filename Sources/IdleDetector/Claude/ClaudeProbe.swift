@@ -48,7 +48,7 @@ package struct ClaudeProbe: ActivityProbe {
             procfs: procfs, inotify: inotify, zone: zone, wallNow: wallClock(), now: context.now)
         var findings = ProbeFindings()
         var reasons: [String] = []
-        var budget = TranscriptFollower.readLimit
+        var budget = TranscriptFollower.sharedReadLimit
         for (pid, id) in context.claude.sorted(by: { $0.key < $1.key }).prefix(ClaudeProcesses.processLimit) {
             guard let entry = context.processes.entries[pid] else { continue }
             var session = sessions.removeValue(forKey: pid) ?? ClaudeSession(id: id, firstSeen: context.now)

@@ -4,8 +4,9 @@ struct TranscriptFollower {
     static let backlogLimitBytes: Int64 = 4 << 20
     /// Bytes of one read; a line that is longer is passed over.
     private static let readBytes = 256 << 10
-    /// Reads of one look at all sessions; what is beyond waits for the next.
-    static let readLimit = 64
+    /// Reads of one look at one session, and at all; what is beyond waits for the next.
+    private static let readLimit = 17
+    static let sharedReadLimit = 256
     /// Project folders in which a session is looked for, transcripts of one, files of its agents.
     private static let projectLimit = 512
     private static let transcriptLimit = 1024
@@ -201,7 +202,7 @@ struct TranscriptFollower {
 
     /// Takes whole lines from where the last look ended.
     private mutating func take(_ file: borrowing GuardedFile, budget: inout Int) {
-        while taken < sizeBytes, budget > 0 {
+        for _ in 0..<Self.readLimit where taken < sizeBytes && budget > 0 {
             budget -= 1
             guard let text = try? file.read(from: taken, limitBytes: Self.readBytes), !text.isEmpty else {
                 return
