@@ -81,6 +81,10 @@ struct ClaudeWakeUpTests {
         #expect(
             night.next(after: try seconds("2026-10-25T00:30"), in: Self.berlin)
                 == (try seconds("2026-10-26T01:30")))
+        // Asked while the hour is shown again.
+        #expect(
+            night.next(after: try seconds("2026-10-25T01:10"), in: Self.berlin)
+                == (try seconds("2026-10-26T01:30")))
         let hourly = try #require(CronExpression("0 * * * *"))
         #expect(
             hourly.next(after: try seconds("2026-03-29T00:00"), in: Self.berlin)
