@@ -114,6 +114,7 @@ let package = Package(
         .testTarget(
             name: "IdleDetectorTests",
             dependencies: ["CLinux", "Containers", "IdleDetector", "ProcFS", "Supervision", "TestSupport"],
+            resources: [.copy("Fixtures")],
             swiftSettings: strict),
         .testTarget(
             name: "NamespaceRelayTests",

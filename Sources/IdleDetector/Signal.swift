@@ -49,7 +49,7 @@ package struct Signal: Codable, Sendable, Equatable, Identifiable {
     /// Stable for as long as it is the same thing, for example `claude:4242:91823` (pid and start time).
     package var id: String
     package var kind: Kind
-    /// Whom it is about, for people; bounded, without line breaks: `pid 4242 in dc1, /work/app`.
+    /// Whom it is about, for people; bounded, without line breaks: `pid 4242 in dc1, /home/dev/app`.
     package var subject: String
     /// More about its state: what is asked, which file, why it is not counted.
     package var detail: String?

@@ -104,9 +104,14 @@ package final class IdleMonitor: SupervisedService {
                 onSnapshot(snapshot)
             }
             ends.watch(rounds.claude.keys)
+            // A process that rewrites its session's file in a loop must not make this thread one, too.
+            if !readable.isEmpty { _ = wait(until: .now() + shortestRest, for: [shared.wake]) }
             readable = wait(until: rounds.due, for: [shared.wake] + rounds.wakeDescriptors + ends.readable)
         }
     }
+
+    /// Between two rounds of which the first was woken.
+    private static let shortestRest: Duration = .milliseconds(100)
 
     /// Sleeps until a descriptor is readable or the time has come; at least a millisecond, so that no error makes it spin.
     private static func wait(until due: Moment, for descriptors: [Int32]) -> Set<Int32> {

@@ -29,7 +29,7 @@ package struct IdleVerdict: Codable, Sendable, Equatable {
         package var id: String
         /// Nil for a blind probe.
         package var kind: Signal.Kind?
-        /// For people: `Claude works in /work/app (pid 4242)`.
+        /// For people: `Claude works in /home/dev/app (pid 4242)`.
         package var text: String
         /// Since when it is so.
         package var since: Moment
