@@ -17,6 +17,11 @@ from harness.streams import SERVER, Load, server_command
 # Some come together at a write of Caddy's configuration; at least a hundred writes are wanted.
 CHANGES = 120
 WRITES = 100
+ROUNDS = 3
+# Of 1,024 descriptors that a server has.
+HELD = 512
+# Of the requests that are under way when Caddy changes, those that have to be sent again.
+DROPPED_PART = 0.5
 WEBSOCKETS = 50
 RATE = 200
 # How soon streams end after the change that ends them.
@@ -84,23 +89,36 @@ def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
     samd.machine.put_file("/opt/flapper.py", _FLAPPER)
     inside = Container(samd.machine, "steady", ["python3", "-c", SERVER, "127.0.0.1", "4100"])
     samd.wait_answer(4100, 200)
-    before, since = changes_of_caddy(samd), samd.events()[-1]["id"]
+    samd.wait_port("4100", "published")
+    before, since, rounds = changes_of_caddy(samd), samd.events()[-1]["id"], 0
+
+    def count(kind: str) -> int:
+        return [event["type"] for event in samd.events(since)].count(kind)
+
     with (
         Load(samd, 3000, websockets=WEBSOCKETS, events=1, rate=RATE) as load,
         Load(samd, 4100, websockets=5, events=1) as relayed,
     ):
-        flapper = samd.machine.start(f"exec python3 /opt/flapper.py 10000 {CHANGES // 2} 0.13", user="dev")
-        assert flapper.read_line() == "done"
-        samd.wait_gone(10000 + CHANGES // 2 - 1)
-        flapper.stop()
+        # On a busy machine more changes come together at one write.
+        while (writes := changes_of_caddy(samd) - before) < WRITES:
+            assert rounds < ROUNDS, f"only {writes} writes"
+            flapper = samd.machine.start(f"exec python3 /opt/flapper.py 10000 {CHANGES // 2} 0.13", user="dev")
+            assert flapper.read_line() == "done"
+            flapper.stop()
+            rounds += 1
+            expected = rounds * CHANGES // 2
+            samd.machine.wait_for(lambda: count("port.withdrawn") == expected, "all are withdrawn")
+            assert count("port.published") == expected
+        held = samd.machine.output("ss --no-header --tcp state established 'sport = :3000' | wc --lines")
+        assert int(held) < HELD, "Caddy's connections to the server do not pile up with the changes"
     relayed.assert_undisturbed()
     load.assert_undisturbed()
-    # Go's server drops a request that it reads just when a reload shuts it down: decision 5.
-    assert load.outcome.repeated <= 0.01 * load.outcome.requests, load.outcome
-    print(load.outcome)
-    happened = [event["type"] for event in samd.events(since)]
-    assert happened.count("port.published") == happened.count("port.withdrawn") == CHANGES // 2
-    assert changes_of_caddy(samd) - before >= WRITES, "they came one by one"
+    print(load.outcome, load.outcome.under_way, rounds, writes)
+    # Go's server drops a request that it reads just when a reload shuts it down: decision 5. Those are some of the requests that
+    # are under way at that moment, which are more where everything takes longer; not all of them, as with a restart.
+    assert load.outcome.repeated <= max(
+        0.01 * load.outcome.requests, DROPPED_PART * load.outcome.under_way * writes
+    ), (load.outcome, writes)
     assert load.outcome.requests >= 0.9 * RATE * load.outcome.seconds
     assert load.outcome.messages["websocket"] > WEBSOCKETS * load.outcome.seconds * 5
     inside.remove()
