@@ -166,6 +166,23 @@ import Testing
         #expect(taken == [0, 30, 60, 200, 230])
     }
 
+    @Test func `what comes and goes without counting is recorded twice a minute, what counts at once`() {
+        var recorder = IdleRecorder()
+        var taken: [Int64] = []
+        func offer(_ seconds: Int64, changedAt: Moment?) {
+            let now = morning + .seconds(seconds)
+            let job = Evidence(
+                id: "job:\(seconds)", kind: .job, subject: "sh", since: now, changedAt: changedAt)
+            if recorder.offer(ActivitySnapshot(at: now, signals: [job]), now: now) != nil {
+                taken.append(seconds)
+            }
+        }
+        for second in 0...40 { offer(Int64(second), changedAt: nil) }
+        #expect(taken == [0, 30])
+        offer(41, changedAt: morning + .seconds(41))
+        #expect(taken == [0, 30, 41])
+    }
+
     @Test func `the trace is for root alone, bounded, and each of its files replays by itself`() async throws
     {
         let limit = 16 << 10

@@ -66,6 +66,9 @@ struct IdleAnnouncements: Sendable {
     /// Each session's changes are told at most so often.
     static let sessionPause: Duration = .seconds(1)
 
+    /// Sessions that are remembered while it cannot be seen whether they are gone, beside those that are there.
+    static let sessionLimit = 256
+
     private(set) var memory: Memory
     private var sessions: [String: Session] = [:]
     /// When there is something to tell although nothing changed.
@@ -150,6 +153,7 @@ struct IdleAnnouncements: Sendable {
         }
         // Could not look is not gone.
         guard !snapshot.probes.contains(where: { $0.name == "claude" && $0.failingSince != nil }) else {
+            if sessions.count > Self.sessionLimit { sessions = sessions.filter { present.contains($0.key) } }
             return told
         }
         for (id, session) in sessions.sorted(by: { $0.key < $1.key }) where !present.contains(id) {

@@ -200,15 +200,25 @@ struct IdleRecorder: Sendable {
         return essence
     }
 
-    /// Whether nothing changed but that signals went on to change, none after a pause.
+    /// Whether nothing changed but that signals went on to change, none after a pause, or that what counts nothing came and went.
     private static func isMereProgress(from old: ActivitySnapshot, to new: ActivitySnapshot) -> Bool {
-        guard old.probes == new.probes, old.signals.count == new.signals.count else { return false }
-        return zip(old.signals, new.signals).allSatisfy { old, new in
+        let (before, after) = (old.signals.filter(mayCount), new.signals.filter(mayCount))
+        guard old.probes == new.probes, before.count == after.count else { return false }
+        return zip(before, after).allSatisfy { old, new in
             if old == new { return true }
             var same = old
             same.changedAt = new.changedAt
             guard same == new, let before = old.changedAt, let after = new.changedAt else { return false }
             return after >= before && after - before < progressPause
+        }
+    }
+
+    /// Of some kinds only a change counts; without one they are there for people to read.
+    private static func mayCount(_ signal: Signal) -> Bool {
+        switch signal.kind {
+        case .agent, .job, .terminal, .terminalPane, .ssh, .transfer, .webPerson, .webBackground, .files:
+            signal.changedAt != nil
+        default: true
         }
     }
 }
