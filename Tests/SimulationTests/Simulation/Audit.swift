@@ -20,9 +20,10 @@ struct Audit {
     private var standing: Set<String> = []
     private var boot: Millis = 0
 
-    /// Violations of one machine after which it is not checked further: mostly they are the same one.
-    private static let violationLimit = 3
+    /// Rules of which one violation is told; more on the same machine mostly are the same one.
+    private var violated: Set<Violation.Rule> = []
     private static let step: Millis = .minute
+    private static let settling = 4 * Probe.window
 
     init(_ truth: Truth) {
         self.truth = truth
@@ -51,7 +52,7 @@ struct Audit {
     mutating func ended(_ outage: Outage, now: Millis, interruptedUntil: Millis?) {
         troubledUntil = now
         self.interruptedUntil = interruptedUntil ?? 0
-        if outage.kind == .restart { most.restart(at: now, after: outage.to - outage.from) }
+        if case .restart = outage.kind { most.restart(at: now, after: outage.to - outage.from) }
     }
 
     // MARK: Checks
@@ -86,15 +87,22 @@ struct Audit {
         }
         while nextOutage < truth.outages.count, truth.outages[nextOutage].from <= now {
             let outage = truth.outages[nextOutage]
-            if case .blind(let probe) = outage.kind {
-                let settling = probe.isMeter ? 2 * Probe.window : 0
-                blindUntil = max(blindUntil, outage.to + settling + truth.latency(probe) + Self.step)
+            if outage.isBlindness {
+                // Whoever could not look may take a few windows to know what goes on.
+                blindUntil = max(blindUntil, outage.to + Self.settling)
             }
             nextOutage += 1
         }
     }
 
     private mutating func checkNotTooEarly(_ now: Millis, _ evidence: Evidence) {
+        // A silence is noticed after a while.
+        let isUnnoticed = truth.outages.contains {
+            $0.isSilence && $0.from <= now
+                && now < min($0.to, $0.from + Outage.patience) + Outage.recovery + 30 * .second
+                && (now < $0.from + Outage.patience || $0.to - $0.from <= Outage.patience)
+        }
+        if isUnnoticed { return }
         let limit = least.isAsking ? settings.waitingThreshold : settings.threshold
         if now < least.last.at + limit {
             let cause = name(least.last.source)
@@ -124,7 +132,10 @@ struct Audit {
         _ now: Millis, _ verdict: IdleVerdict, _ before: IdleVerdict, isOnTime: Bool, _ evidence: Evidence
     ) {
         guard before.state != .idle else {
-            if verdict.state != .idle { violate(.deadline, now, "idle no more although nothing changed", evidence) }
+            // A wake-up comes nearer by itself.
+            if verdict.state != .idle, !verdict.holding.contains(where: { $0.kind == .wakeUp }) {
+                violate(.deadline, now, "idle no more although nothing changed", evidence)
+            }
             return
         }
         let announced = before.deadline.map { $0.milliseconds + boot }
@@ -132,6 +143,9 @@ struct Audit {
             if announced.map({ isOnTime ? abs(now - $0) > .second : $0 > now }) ?? true {
                 violate(.deadline, now, "idle now, but announced was \(announced?.clockText ?? "never")", evidence)
             }
+        } else if verdict.deadline == nil, verdict.holding.contains(where: { $0.kind == nil }) {
+            // A probe was taken for only briefly blind, and is not.
+            return
         } else if before.deadline != verdict.deadline {
             violate(.deadline, now, "nothing changed, but announced was \(announced?.clockText ?? "never")", evidence)
         } else if let announced, announced <= now {
@@ -163,7 +177,7 @@ struct Audit {
 
     private mutating func violate(_ rule: Violation.Rule, _ now: Millis, _ text: String, _ evidence: Evidence) {
         tally.violationCount += 1
-        guard tally.violations.count < Self.violationLimit else { return }
+        guard violated.insert(rule).inserted else { return }
         let boot = boot
         let signals = evidence.signals.map { signal in
             let changed = signal.changedAt.map { ", changed \(($0.milliseconds + boot).clockText)" } ?? ""

@@ -155,7 +155,11 @@ struct Bound {
         let slack = 2 * latency(source, truth) + 16 * .second
         forEachHappening(index, source, until: horizon) { bound, happening in
             let isSteady = bound.isSteady(happening.at, index, slack: slack)
-            if bound.side == .least, !happening.isReal { return }
+            if bound.side == .least {
+                // What is gone before the next look was never seen.
+                let gone = source.phases.last?.from ?? 0
+                if !happening.isReal || gone < truth.look(source.probe, from: happening.at) + 1 { return }
+            }
             // A terminal's time of access stands still for 8 s.
             let at = bound.side == .least ? happening.at - 8 * .second : bound.seen(happening.at, source, truth)
             if isSteady {
@@ -183,8 +187,8 @@ struct Bound {
             if bound.side == .least, !happening.isReal { return }
             let at = bound.seen(happening.at, source, truth)
             // Seen a little later than it is, a change may already be past the cap.
-            let late = bound.side == .least ? slack : 0
-            guard at + late < bound.beyondFiles + bound.settings.filesCap else { return }
+            let soonest = happening.at + (bound.side == .least ? slack : 0)
+            guard soonest < bound.beyondFiles + bound.settings.filesCap else { return }
             if isSteady { bound.weak.raise(at, index) } else { bound.count(at, index, isFiles: true) }
         }
     }
@@ -198,11 +202,11 @@ struct Bound {
                 let end = seen(min(load.to, now), source, truth) + Probe.window
                 last = max(last ?? 0, min(end, now))
             } else {
-                // However the meter's windows lie, one of them holds half of a minute's use.
-                let used = load.share * Double(min(load.to - load.from, Probe.window))
-                let horizon = now - latency(source, truth) - 2 * Probe.window
-                guard used >= 0.06 * Double(Probe.window), load.from + Probe.window <= horizon else { continue }
-                last = max(last ?? 0, min(load.to, horizon) - Probe.window)
+                // However the meter's windows lie, one of them is within it.
+                let span = 2 * Probe.window + latency(source, truth)
+                let end = min(load.to, now - latency(source, truth))
+                guard load.share >= 0.06, end - load.from >= span else { continue }
+                last = max(last ?? 0, end - span)
             }
         }
         return last.map { max($0, since) }
@@ -215,18 +219,17 @@ struct Bound {
     /// What holds while it is there: sessions, tools, orphans, wake-ups, holds, samd's own work.
     private mutating func phases(_ index: Int, _ source: Source, _ now: Millis, _ truth: Truth) {
         let lag = latency(source, truth)
-        while states[index].phase < source.phases.count {
-            let number = states[index].phase
+        var number = states[index].phase
+        while number < source.phases.count, source.phases[number].from <= now {
             let phase = source.phases[number]
-            guard phase.from <= now else { break }
             let next = number + 1 < source.phases.count ? source.phases[number + 1].from : Millis.max
             enter(phase, index, source, now: now, next: next, lag: lag, truth)
-            // Stay until nobody can take it for the present any more.
-            let gone = next == .max ? Millis.max : truth.look(source.probe, from: next) + lag
-            hold(phase, index, source, from: phase.from, to: side == .least ? next : gone, now: now, lag: lag, truth)
-            guard next <= now, side == .least || gone <= now else { break }
-            states[index].phase += 1
-            states[index].progress = 0
+            // Until nobody can take it for the present any more.
+            let gone =
+                side == .least || next == .max ? next : truth.look(source.probe, from: next) + lag
+            hold(phase, index, source, to: gone, now: now, lag: lag, truth)
+            number += 1
+            if gone <= now { states[index].phase = number }
         }
     }
 
@@ -246,10 +249,10 @@ struct Bound {
     }
 
     private mutating func hold(
-        _ phase: Phase, _ index: Int, _ source: Source, from: Millis, to: Millis, now: Millis, lag: Millis,
-        _ truth: Truth
+        _ phase: Phase, _ index: Int, _ source: Source, to: Millis, now: Millis, lag: Millis, _ truth: Truth
     ) {
         guard let kind = phase.kind else { return }
+        let from = phase.from
         // As far as it must, or may, be known that it is still there.
         let present = side == .least ? min(to, now - lag) : min(to, now)
         guard present >= from else { return }
@@ -287,7 +290,7 @@ struct Bound {
         if let tools = toolProgress[source.id] { last = max(last, tools) }
         if side == .most {
             // Another samd sees it for the first time.
-            for outage in truth.outages where outage.kind == .restart && outage.to <= now && outage.to > from {
+            for outage in truth.outages where outage.isRestart && outage.to <= now && outage.to > from {
                 last = max(last, outage.to + latency(source, truth))
             }
         }

@@ -20,7 +20,8 @@ struct MachineRun {
     private var outage: Outage?
     private var interruption: Signal?
     private var interruptions = 0
-    private var lastHuman: Moment?
+    /// A samd that began has no evidence before.
+    private var evaluatesFrom: Millis = 0
     private var review: Millis?
     private var verdict: IdleVerdict?
     private var isChanged = true
@@ -32,7 +33,9 @@ struct MachineRun {
         static let outageBegin = 1_000_000
         static let report = 2_000_000
         static let recovery = 3_000_000
-        static let source = 4_000_000
+        static let silence = 4_000_000
+        static let save = 5_000_000
+        static let source = 6_000_000
     }
 
     init(_ truth: Truth, makeJudge: @escaping MakeJudge, trace: ((String) -> Void)? = nil) {
@@ -64,7 +67,7 @@ struct MachineRun {
             let isDue = review.map { $0 <= now } ?? false
             if let outage, !outage.isBlindness {
                 if isDue { review = outage.to }
-            } else if isChanged || isDue || (now == tick && random.chance(0.02)) {
+            } else if now >= evaluatesFrom, isChanged || isDue || (now == tick && random.chance(0.02)) {
                 evaluate(at: now)
             }
             if now == tick {
@@ -79,29 +82,39 @@ struct MachineRun {
 
     private mutating func plan(outage index: Int) {
         let outage = truth.outages[index]
-        guard case .blind(let probe) = outage.kind else {
+        switch outage.kind {
+        case .blind(let probe):
+            let interval = probe.interval
+            let offset = truth.offsets[probe.rawValue]
+            let failing = offset + (outage.from - offset + interval - 1) / interval * interval
+            guard failing < outage.to else { return }
+            let delay = truth.delays[probe.rawValue]
+            queue.push(.init(at: failing + delay, rank: Rank.report + index))
+            queue.push(
+                .init(at: truth.look(probe, from: outage.to) + delay, rank: Rank.recovery + probe.rawValue))
+        case .hang:
+            guard outage.to - outage.from > Outage.patience else { return }
+            queue.push(.init(at: outage.from + Outage.patience, rank: Rank.silence))
+            queue.push(.init(at: outage.to + Outage.recovery, rank: Rank.silence))
+        case .pause, .restart, .reboot:
             queue.push(.init(at: outage.from, rank: Rank.outageBegin + index))
             queue.push(.init(at: outage.to, rank: Rank.outageEnd + index))
-            return
+            if case .restart(let isKilled) = outage.kind {
+                // It is written down once a minute, and at an orderly end.
+                let age = isKilled ? random.between(0, .minute) : 1
+                queue.push(.init(at: outage.from - age, rank: Rank.save))
+            }
+            if outage.kind == .pause {
+                queue.push(.init(at: outage.to + Outage.recovery, rank: Rank.silence))
+            }
         }
-        let interval = probe.interval
-        let offset = truth.offsets[probe.rawValue]
-        let failing = offset + (outage.from - offset + interval - 1) / interval * interval
-        guard failing < outage.to else { return }
-        let delay = truth.delays[probe.rawValue]
-        queue.push(.init(at: failing + delay, rank: Rank.report + index))
-        queue.push(.init(at: settled(probe, from: outage.to) + delay, rank: Rank.recovery + probe.rawValue))
-    }
-
-    /// A probe that tells progress from differences sees all that it is there for when it has measured a window.
-    private func settled(_ probe: Probe, from time: Millis) -> Millis {
-        let first = truth.look(probe, from: time)
-        return probe.isMeter ? truth.look(probe, from: first + Probe.window + 1) : first
     }
 
     private mutating func handle(_ event: EventQueue.Event, now: Millis) throws {
         switch event.rank {
         case Rank.source...: deliver(event.rank - Rank.source, now: now)
+        case Rank.save...: try judge.save()
+        case Rank.silence...: isChanged = true
         case Rank.recovery...: recover(Probe.allCases[event.rank - Rank.recovery], now: now)
         case Rank.report...: fail(truth.outages[event.rank - Rank.report], now: now)
         case Rank.outageBegin...: begin(truth.outages[event.rank - Rank.outageBegin], now: now)
@@ -117,9 +130,8 @@ struct MachineRun {
     }
 
     private mutating func recover(_ probe: Probe, now: Millis) {
-        reports[probe.rawValue].failingSince = nil
-        reports[probe.rawValue].reason = nil
-        reports[probe.rawValue].lastLook = moment(now - truth.delays[probe.rawValue])
+        reports[probe.rawValue] = ProbeReport(
+            name: probe.name, lastLook: moment(now - truth.delays[probe.rawValue]))
         isChanged = true
     }
 
@@ -127,14 +139,12 @@ struct MachineRun {
         self.outage = outage
         guard outage.kind == .reboot, let verdict else { return }
         // What the daemon writes down: that something worked, and how many times in a row that was so.
-        if verdict.lastHuman != lastHuman { interruptions = 0 }
-        let worked = verdict.holding.contains { $0.kind?.isWork == true || $0.kind == .interrupted }
-        let isGranted = worked && interruptions < truth.settings.interruptionLimit
-        interruptions = worked ? interruptions + 1 : 0
+        if verdict.lastHuman != nil { interruptions = 0 }
+        let worked = verdict.holding.contains { $0.kind?.isWork == true && $0.kind != .wakeUp }
+        if worked { interruptions += 1 }
         interruption =
-            isGranted
+            worked && interruptions <= truth.settings.interruptionLimit
             ? Signal(id: "interrupted", kind: .interrupted, subject: "a reboot", since: .boot) : nil
-        lastHuman = nil
     }
 
     private mutating func end(_ outage: Outage, now: Millis) throws {
@@ -143,42 +153,58 @@ struct MachineRun {
         case .reboot:
             boot = now - 20 * .second
             judge = makeJudge(truth.settings, moment(now))
-            let bootMoment = moment(now)
-            interruption?.since = bootMoment
-            let granted = bootMoment + truth.settings.interruptionGrant
-            interruption?.until = granted
+            if var granted = interruption {
+                granted.since = moment(now)
+                granted.until = granted.since + truth.settings.interruptionGrant
+                interruption = granted
+            }
             verdict = nil
             startWatching(at: now, isNew: true)
         case .restart:
             try judge.restart(at: moment(now))
             startWatching(at: now, isNew: false)
-        case .pause: review = min(review ?? now, now)
-        case .blind: break
+        case .pause: isChanged = true
+        case .blind, .hang: break
         }
         audit.ended(outage, now: now, interruptedUntil: interruption?.until.map { $0.milliseconds + boot })
-        isChanged = true
     }
 
-    /// A samd that knows nothing of what its probes saw before.
+    /// A samd that knows nothing of what its probes saw before: all of them look in its first round, and before it has
+    /// their evidence it decides nothing.
     private mutating func startWatching(at now: Millis, isNew: Bool) {
+        let first = now + .second
+        evaluatesFrom = first
+        review = first
         for probe in Probe.allCases {
-            reports[probe.rawValue] = ProbeReport(name: probe.name)
-            queue.push(
-                .init(
-                    at: settled(probe, from: now) + truth.delays[probe.rawValue],
-                    rank: Rank.recovery + probe.rawValue))
+            let isBlind = truth.outages.contains { outage in
+                outage.hits(probe) && outage.from <= first && first < outage.to
+            }
+            reports[probe.rawValue] = ProbeReport(name: probe.name, lastLook: isBlind ? nil : moment(first))
         }
         for index in samplers.indices {
             let source = truth.sources[index]
-            if source.begin <= now, now > 0 {
+            if source.begin <= first, now > 0 {
                 samplers[index].clear()
                 mustForget[index] = true
-                schedule(index, look: truth.look(source.probe, from: now), now: now)
+                looks[index] = truth.look(source.probe, from: first, isRound: true)
+                deliveries[index] = looks[index]
+                queue.push(.init(at: looks[index], rank: Rank.source + index))
             } else if let look = samplers[index].nextLook(after: now, truth) {
                 schedule(index, look: look, now: now)
             }
         }
+        isChanged = true
         if isNew { audit.began(at: now) }
+    }
+
+    /// The probes' thread as a probe: it cannot look when it says nothing.
+    private func thread(_ now: Millis) -> ProbeReport {
+        let silence = truth.outages.first {
+            $0.isSilence && $0.from + Outage.patience <= now && now < $0.to + Outage.recovery
+                && $0.to - $0.from > Outage.patience
+        }
+        return ProbeReport(
+            name: "monitor", lastLook: moment(silence?.from ?? now), failingSince: silence.map { moment($0.from) })
     }
 
     // MARK: Looks
@@ -229,12 +255,11 @@ struct MachineRun {
         }
         let signals = signals
         let next = judge.evaluate(
-            ActivitySnapshot(at: moment(now), signals: signals, probes: reports), at: moment(now))
+            ActivitySnapshot(at: moment(now), signals: signals, probes: reports + [thread(now)]), at: moment(now))
         let before = verdict
         audit.judged(
             now, next, before: isChanged ? nil : before, signals: signals, boot: boot,
             isOnTime: review.map { $0 >= now } ?? true)
-        lastHuman = next.lastHuman ?? lastHuman
         if let trace, before?.state != next.state || before?.holding.map(\.id) != next.holding.map(\.id) {
             trace("\(now.clockText)  \(next.summary(boot: boot))")
         }

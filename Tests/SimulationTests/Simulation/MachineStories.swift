@@ -106,8 +106,13 @@ extension TruthBuilder {
         let days = Double(end) / Double(Millis.day)
         trouble(0.25 * days, least: 5 * .second, most: 8 * .hour) { .blind($0.pick(Probe.allCases)) }
         trouble(0.2 * days, least: 5 * .second, most: 10 * .minute) { _ in .pause }
-        trouble(0.2 * days, least: .second, most: 15 * .second) { _ in .restart }
-        trouble(0.03 * days, least: 5 * .minute, most: 4 * .hour) { _ in .restart }
+        trouble(0.2 * days, least: .second, most: 15 * .second) {
+            .restart(isKilled: $0.chance(0.5))
+        }
+        trouble(0.03 * days, least: 5 * .minute, most: 4 * .hour) {
+            .restart(isKilled: $0.chance(0.5))
+        }
+        trouble(0.05 * days, least: 5 * .second, most: 2 * .hour) { _ in .hang }
         trouble(0.08 * days, least: 15 * .second, most: 5 * .minute) { _ in .reboot }
         if random.chance(0.2) {
             let jump = random.pick([-48, -3, -1, 1, 3, 48]) * Millis.hour

@@ -42,7 +42,10 @@ struct SourceSampler {
         var isChanged = false
         let before = phase
         while phase < source.phases.count, source.phases[phase].from <= now { phase += 1 }
-        if phase != before { isChanged = enter(source.phases[phase - 1], at: now, boot: boot) }
+        // Ports are named when they are used.
+        if phase != before, source.probe != .web {
+            isChanged = enter(source.phases[phase - 1], at: now, boot: boot)
+        }
         var happened = false
         while happening < source.happenings.count, source.happenings[happening].at <= now {
             let at = source.happenings[happening].at
@@ -53,6 +56,9 @@ struct SourceSampler {
         if !source.loads.isEmpty, now - lastSample >= Probe.window {
             if used(lastSample, now) >= Self.floor * Double(now - lastSample) { happened = true }
             lastSample = now
+        }
+        if happened, source.probe == .web, signal == nil {
+            _ = enter(source.phases[0], at: now, boot: boot)
         }
         if happened, signal != nil {
             signal?.changedAt = Moment(milliseconds: now - boot)
@@ -70,7 +76,7 @@ struct SourceSampler {
         while phase < source.phases.count, source.phases[phase].from <= now { phase += 1 }
         lastSample = now
         signal = nil
-        if phase > 0 { _ = enter(source.phases[phase - 1], at: now, boot: boot) }
+        if phase > 0, source.probe != .web { _ = enter(source.phases[phase - 1], at: now, boot: boot) }
     }
 
     private mutating func enter(_ phase: Phase, at now: Millis, boot: Millis) -> Bool {

@@ -38,8 +38,8 @@ enum Probe: Int, CaseIterable {
         }
     }
 
-    /// Whether it tells progress from the difference between two looks, a window apart.
-    var isMeter: Bool { self == .claude || self == .jobs || self == .agents }
+    /// Whether the thread of the probes runs it; requests are told by the web server.
+    var isOfThread: Bool { self != .web }
 
     static let window: Millis = .minute
 }
@@ -122,10 +122,13 @@ struct Outage {
     enum Kind: Equatable {
         /// One probe cannot look.
         case blind(Probe)
+        /// The thread of the probes hangs in the kernel; samd decides on.
+        case hang
         /// samd stands still and keeps its memory.
         case pause
-        /// Another process of samd afterwards.
-        case restart
+        /// Another process of samd afterwards, which goes on with what this one wrote down: at its end, or, when it was
+        /// killed, some time before.
+        case restart(isKilled: Bool)
         case reboot
     }
     var kind: Kind
@@ -133,11 +136,30 @@ struct Outage {
     var to: Millis
 
     func hits(_ probe: Probe?) -> Bool {
-        if case .blind(let blind) = kind { return blind == probe }
-        return true
+        switch kind {
+        case .blind(let blind): blind == probe
+        case .hang: probe?.isOfThread == true
+        case .pause, .restart, .reboot: true
+        }
     }
 
-    var isBlindness: Bool { if case .blind = kind { true } else { false } }
+    /// Whether samd decides meanwhile.
+    var isBlindness: Bool {
+        switch kind {
+        case .blind, .hang: true
+        case .pause, .restart, .reboot: false
+        }
+    }
+
+    var isRestart: Bool { if case .restart = kind { true } else { false } }
+
+    /// Whether the probes' thread says nothing meanwhile, though it goes on afterwards where it was.
+    var isSilence: Bool { kind == .hang || kind == .pause }
+
+    /// A snapshot that is older is as good as none.
+    static let patience: Millis = 30 * .second
+    /// From the end of a silence to the first snapshot at the latest.
+    static let recovery: Millis = 16 * .second
 }
 
 /// Everything that happens on one machine, decided before samd sees any of it.
@@ -158,10 +180,10 @@ struct Truth {
     /// When in its interval each probe looks.
     var offsets: [Millis] = []
 
-    /// The first look of a probe at or after `time`.
-    func look(_ probe: Probe?, from time: Millis) -> Millis {
+    /// The first look of a probe at or after `time`; in a round of all probes it does not wait for its turn.
+    func look(_ probe: Probe?, from time: Millis, isRound: Bool = false) -> Millis {
         var look = time
-        if let probe {
+        if let probe, !isRound {
             let offset = offsets[probe.rawValue]
             look = offset + (time - offset + probe.interval - 1) / probe.interval * probe.interval
         }

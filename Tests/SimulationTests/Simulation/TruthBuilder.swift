@@ -137,7 +137,10 @@ struct TruthBuilder {
             guard let first = source.phases.first, first.from < reboot, first.kind != .hold,
                 source.probe != .files, source.probe != .web
             else { continue }
-            truth.sources[index].phases = source.phases.filter { $0.from < reboot } + [Phase(reboot, nil)]
+            truth.sources[index].phases.removeAll { $0.from >= reboot }
+            if truth.sources[index].phases.last?.kind != nil {
+                truth.sources[index].phases.append(Phase(reboot, nil))
+            }
             truth.sources[index].happenings.removeAll { $0.at >= reboot }
             truth.sources[index].loads = source.loads.filter { $0.from < reboot }.map {
                 Load(from: $0.from, to: min($0.to, reboot), share: $0.share)
