@@ -82,7 +82,8 @@ struct Bound {
     mutating func restart(at now: Millis, after gap: Millis) {
         if side == .most {
             weak.raise(now, -1)
-            if gap > settings.blindGrace { strong.raise(now, -1) }
+            // What was written down may be a minute old.
+            if gap + 90 * .second > settings.blindGrace { count(now, -1) }
         }
     }
 
@@ -109,8 +110,6 @@ struct Bound {
             if source.end + .day >= now { staying.append(index) }
         }
         live = staying
-        weak.at = min(weak.at, now)
-        strong.at = min(strong.at, now)
     }
 
     private func latency(_ source: Source, _ truth: Truth) -> Millis { truth.latency(source.probe) }
@@ -140,9 +139,18 @@ struct Bound {
 
     /// Whether what happens at `time` comes after such a long time without a pause that a program must do it: surely
     /// (for the most bound), or perhaps (for the least).
-    private mutating func isSteady(_ time: Millis, _ index: Int, slack: Millis) -> Bool {
+    private mutating func isSteady(_ time: Millis, _ index: Int, _ source: Source, _ truth: Truth) -> Bool {
+        let slack = 2 * latency(source, truth) + 16 * .second
         let pause = side == .least ? settings.steadyPause + slack : settings.steadyPause - slack
-        if states[index].streakLast < 0 || time - states[index].streakLast >= pause {
+        let last = states[index].streakLast
+        // Where nobody could look, a pause may have been.
+        let isInterrupted =
+            side == .most
+            && truth.outages.contains {
+                $0.hits(source.probe) && last < $0.to && $0.from <= time
+                    && ($0.to - $0.from + 2 * slack >= settings.steadyPause || source.probe == .web)
+            }
+        if last < 0 || isInterrupted || time - last >= pause {
             states[index].streakStart = time
         }
         states[index].streakLast = time
@@ -152,9 +160,8 @@ struct Bound {
 
     private mutating func people(_ index: Int, _ source: Source, _ now: Millis, _ truth: Truth) {
         let horizon = side == .least ? now - latency(source, truth) : now
-        let slack = 2 * latency(source, truth) + 16 * .second
         forEachHappening(index, source, until: horizon) { bound, happening in
-            let isSteady = bound.isSteady(happening.at, index, slack: slack)
+            let isSteady = bound.isSteady(happening.at, index, source, truth)
             if bound.side == .least {
                 // What is gone before the next look was never seen.
                 let gone = source.phases.last?.from ?? 0
@@ -183,7 +190,7 @@ struct Bound {
         let horizon = side == .least ? now - latency(source, truth) : now
         let slack = 2 * latency(source, truth) + 16 * .second
         forEachHappening(index, source, until: horizon) { bound, happening in
-            let isSteady = bound.isSteady(happening.at, index, slack: slack)
+            let isSteady = bound.isSteady(happening.at, index, source, truth)
             if bound.side == .least, !happening.isReal { return }
             let at = bound.seen(happening.at, source, truth)
             // Seen a little later than it is, a change may already be past the cap.
@@ -204,7 +211,12 @@ struct Bound {
             } else {
                 // However the meter's windows lie, one of them is within it.
                 let span = 2 * Probe.window + latency(source, truth)
-                let end = min(load.to, now - latency(source, truth))
+                var end = min(load.to, now - latency(source, truth))
+                // What ended while nobody could look was not seen to work up to its end.
+                for outage in truth.outages
+                where outage.hits(source.probe) && outage.from < load.to && load.to < outage.to + span {
+                    end = min(end, outage.from)
+                }
                 guard load.share >= 0.06, end - load.from >= span else { continue }
                 last = max(last ?? 0, end - span)
             }

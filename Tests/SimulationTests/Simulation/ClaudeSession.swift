@@ -125,7 +125,8 @@ extension TruthBuilder {
         session.becomes(.claudeBusy)
         session.grow()
         if let share { tool(session.id, from + 5 * .second, from + length, share: share, cause: cause) }
-        session.pass(length)
+        // What its tool did may be thought about for long as well.
+        session.pass(length + (share != nil && random.chance(0.3) ? random.spread(.minute, 8 * .hour) : 0))
         session.grow()
         session.becomes(.claudePrompt)
         work(from, session.now, cause)

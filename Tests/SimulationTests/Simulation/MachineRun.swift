@@ -113,7 +113,10 @@ struct MachineRun {
     private mutating func handle(_ event: EventQueue.Event, now: Millis) throws {
         switch event.rank {
         case Rank.source...: deliver(event.rank - Rank.source, now: now)
-        case Rank.save...: try judge.save()
+        case Rank.save...:
+            // The daemon decides every few seconds and not at changes alone; all but this one would tell nothing.
+            if outage == nil, now >= evaluatesFrom { evaluate(at: now) }
+            try judge.save()
         case Rank.silence...: isChanged = true
         case Rank.recovery...: recover(Probe.allCases[event.rank - Rank.recovery], now: now)
         case Rank.report...: fail(truth.outages[event.rank - Rank.report], now: now)

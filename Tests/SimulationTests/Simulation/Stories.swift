@@ -17,7 +17,7 @@ extension TruthBuilder {
     fileprivate mutating func tell(day: Millis) {
         let isWeekend = day % 7 >= 5
         let count = random.pick(
-            weighted: isWeekend ? [(5, 0), (3, 1), (1, 2)] : [(2, 0), (4, 1), (3, 2), (2, 3), (1, 5)])
+            weighted: isWeekend ? [(4, 0), (4, 1), (2, 2)] : [(1, 0), (3, 1), (4, 2), (3, 4), (1, 7)])
         for _ in 0..<count {
             let isAtNight = random.chance(0.15)
             let hour = isAtNight ? random.between(0, 24 * .hour) : random.between(8 * .hour, 19 * .hour)
