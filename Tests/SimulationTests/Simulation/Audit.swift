@@ -39,7 +39,9 @@ struct Audit {
     }
 
     mutating func result() -> Tally {
-        (tally.ours, tally.naive, tally.naiveFiles) = (accounts[0].losses, accounts[1].losses, accounts[2].losses)
+        (tally.ours, tally.naive, tally.naiveFiles) = (
+            accounts[0].losses, accounts[1].losses, accounts[2].losses
+        )
         return tally
     }
 
@@ -73,9 +75,21 @@ struct Audit {
         if verdict.state == .idle {
             follow(now)
             checkNotTooEarly(now, evidence)
-            if lastState != .idle { checkNotTooLate(now, evidence) }
+            if lastState != .idle {
+                checkNotTooLate(now, evidence)
+                if let human = useful.lastHuman(now), now - human < settings.threshold - Self.step,
+                    human > least.began, !isDark(now)
+                {
+                    tally.humansCutOff += 1
+                }
+            }
         }
         lastState = verdict.state
+    }
+
+    /// Whether what happens now may be unseen.
+    private func isDark(_ now: Millis) -> Bool {
+        now < blindUntil || truth.outages.contains { $0.from <= now && now < $0.to + Self.settling }
     }
 
     private mutating func follow(_ now: Millis) {
@@ -107,7 +121,8 @@ struct Audit {
         if now < least.last.at + limit {
             let cause = name(least.last.source)
             violate(
-                .cutsOff, now, "\(cause) counts until \(least.last.at.clockText) at least, and \(limit / .minute) min more",
+                .cutsOff, now,
+                "\(cause) counts until \(least.last.at.clockText) at least, and \(limit / .minute) min more",
                 evidence)
         }
         for outage in truth.outages {
@@ -123,7 +138,8 @@ struct Audit {
         if now > most.last.at + limit + Self.step {
             let cause = name(most.last.source)
             violate(
-                .late, now, "\(cause) counts until \(most.last.at.clockText) at most, and \(limit / .minute) min more",
+                .late, now,
+                "\(cause) counts until \(most.last.at.clockText) at most, and \(limit / .minute) min more",
                 evidence)
         }
     }
@@ -141,13 +157,17 @@ struct Audit {
         let announced = before.deadline.map { $0.milliseconds + boot }
         if verdict.state == .idle {
             if announced.map({ isOnTime ? abs(now - $0) > .second : $0 > now }) ?? true {
-                violate(.deadline, now, "idle now, but announced was \(announced?.clockText ?? "never")", evidence)
+                violate(
+                    .deadline, now, "idle now, but announced was \(announced?.clockText ?? "never")", evidence
+                )
             }
         } else if verdict.deadline == nil, verdict.holding.contains(where: { $0.kind == nil }) {
             // A probe was taken for only briefly blind, and is not.
             return
         } else if before.deadline != verdict.deadline {
-            violate(.deadline, now, "nothing changed, but announced was \(announced?.clockText ?? "never")", evidence)
+            violate(
+                .deadline, now, "nothing changed, but announced was \(announced?.clockText ?? "never")",
+                evidence)
         } else if let announced, announced <= now {
             violate(.deadline, now, "announced was \(announced.clockText)", evidence)
         }
@@ -175,7 +195,8 @@ struct Audit {
         var signals: [Signal]
     }
 
-    private mutating func violate(_ rule: Violation.Rule, _ now: Millis, _ text: String, _ evidence: Evidence) {
+    private mutating func violate(_ rule: Violation.Rule, _ now: Millis, _ text: String, _ evidence: Evidence)
+    {
         tally.violationCount += 1
         guard violated.insert(rule).inserted else { return }
         let boot = boot
@@ -212,10 +233,15 @@ struct Audit {
             if verdict.state != .idle { checkNotTooLate(now, evidence) }
         }
         let isWaste = now > last + settings.threshold
-        let isHeldBlind = verdict?.holding.isEmpty == false && verdict?.holding.allSatisfy { $0.kind == nil } == true
+        let isHeldBlind =
+            verdict?.holding.isEmpty == false && verdict?.holding.allSatisfy { $0.kind == nil } == true
         if isHeldBlind, isWaste { tally.heldBlindHours += 1.0 / 60 }
         var cause = most.last.source < 0 ? "start" : truth.sources[most.last.source].cause
-        if isHeldBlind { cause = "blind probe" } else if verdict?.state == .waiting { cause = "question to the user" }
+        if isHeldBlind {
+            cause = "blind probe"
+        } else if verdict?.state == .waiting {
+            cause = "question to the user"
+        }
         accounts[0].minute(now, isIdle: verdict?.state == .idle, isWaste: isWaste, cause: cause, useful)
         accounts[1].minute(now, isIdle: naive.isIdle, isWaste: isWaste, cause: naive.cause, useful)
         accounts[2].minute(now, isIdle: naiveFiles.isIdle, isWaste: isWaste, cause: naiveFiles.cause, useful)

@@ -31,6 +31,8 @@ struct Bound {
     private(set) var strong = Mark()
     private(set) var weak = Mark()
     private(set) var human: Millis = 0
+    /// The last boot.
+    private(set) var began: Millis = 0
     private(set) var beyondFiles: Millis = 0
     /// Whether a Claude asks its user.
     private(set) var isAsking = false
@@ -71,6 +73,7 @@ struct Bound {
 
     /// A boot, or a start of samd with nothing remembered.
     mutating func begin(at now: Millis) {
+        began = now
         strong.raise(now, -1)
         weak = Mark()
         human = max(human, now)
@@ -168,7 +171,8 @@ struct Bound {
                 if !happening.isReal || gone < truth.look(source.probe, from: happening.at) + 1 { return }
             }
             // A terminal's time of access stands still for 8 s.
-            let at = bound.side == .least ? happening.at - 8 * .second : bound.seen(happening.at, source, truth)
+            let at =
+                bound.side == .least ? happening.at - 8 * .second : bound.seen(happening.at, source, truth)
             if isSteady {
                 bound.weak.raise(at, index)
             } else {
@@ -273,7 +277,8 @@ struct Bound {
             if side == .most ? now <= to : now - lag >= from && now < to { isAsking = true }
         case .claudeUnknown: count(present, index)
         case .claudeBusy: capped(index, source, from, present, settings.busyCap, now, truth)
-        case .claudeShell, .tool, .orphan: capped(index, source, from, present, settings.silentCap, now, truth)
+        case .claudeShell, .tool, .orphan:
+            capped(index, source, from, present, settings.silentCap, now, truth)
         case .operation: capped(index, source, from, present, settings.operationCap, now, truth)
         case .wakeUp:
             guard let due = phase.until else { return }
@@ -327,7 +332,8 @@ extension Signal.Kind {
 /// `IdleSettings` in virtual time.
 struct MillisSettings {
     var threshold, waitingThreshold, busyCap, silentCap, wakeUpHorizon, wakeUpGrace, wakeUpCap: Millis
-    var holdCap, operationCap, interruptionGrant, weakLimit, steadyPause, steadyLimit, filesCap, blindGrace: Millis
+    var holdCap, operationCap, interruptionGrant, weakLimit, steadyPause, steadyLimit, filesCap,
+        blindGrace: Millis
 
     init(_ settings: IdleSettings) {
         threshold = settings.threshold.millis

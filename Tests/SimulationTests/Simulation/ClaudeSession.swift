@@ -52,9 +52,12 @@ extension TruthBuilder {
     }
 
     @discardableResult
-    mutating func tool(_ owner: String, _ from: Millis, _ to: Millis, share: Double, cause: String = "tool") -> Int {
+    mutating func tool(_ owner: String, _ from: Millis, _ to: Millis, share: Double, cause: String = "tool")
+        -> Int
+    {
         let stop = min(max(to, from + .second), end)
-        var tool = source(.tool, "tool:\(process())", .claude, cause: cause, from: from, to: stop, marks: .output)
+        var tool = source(
+            .tool, "tool:\(process())", .claude, cause: cause, from: from, to: stop, marks: .output)
         tool.loads = [Load(from: from, to: stop, share: share)]
         tool.belongsTo = owner
         tool.isReal = share > 0.02
@@ -82,11 +85,15 @@ extension TruthBuilder {
         }
         let gone = min(end, session.now + random.spread(2 * .minute, 100 * .hour))
         let asks = session.source.phases.last?.kind == .claudeAsking
-        note(start, "Claude at a terminal, \(rounds) turns, until \(gone.clockText)\(asks ? ", ends in a question" : "")")
+        note(
+            start,
+            "Claude at a terminal, \(rounds) turns, until \(gone.clockText)\(asks ? ", ends in a question" : "")"
+        )
         session.pass(gone - session.now)
         session.becomes(nil)
         var terminal = source(
-            .terminal, "terminal:pts/\(pid)", .terminals, cause: "person", from: start, to: gone, marks: .login)
+            .terminal, "terminal:pts/\(pid)", .terminals, cause: "person", from: start, to: gone,
+            marks: .login)
         terminal.happenings = keys
         add(terminal)
         add(source(.ssh, "ssh:\(pid)", .ssh, cause: "forgotten ssh", from: start, to: gone))
@@ -177,14 +184,21 @@ extension TruthBuilder {
         let from = session.now
         let task = random.pick(["dev server", "background build", "silent background wait"])
         let isServer = task == "dev server"
-        let stop = min(end, from + (isServer ? random.spread(3 * .hour, 100 * .hour) : random.spread(10 * .minute, 6 * .hour)))
+        let stop = min(
+            end,
+            from + (isServer ? random.spread(3 * .hour, 100 * .hour) : random.spread(10 * .minute, 6 * .hour))
+        )
         note(from, "Claude is at its prompt with a \(task) until \(stop.clockText)")
         session.becomes(.claudeShell)
         let share = task == "background build" ? random.share(0.08, 1.2) : random.share(0.0005, 0.008)
         let index = tool(session.id, from, stop, share: share, cause: task)
         if isServer { truth.sources[index].marks.insert(.process) } else { work(from, stop, task) }
         session.pass(stop - from)
-        if isServer { session.becomes(.claudePrompt) } else { turn(&session, random.spread(20 * .second, 10 * .minute)) }
+        if isServer {
+            session.becomes(.claudePrompt)
+        } else {
+            turn(&session, random.spread(20 * .second, 10 * .minute))
+        }
         session.pass(random.spread(.minute, 20 * .hour))
         session.becomes(nil)
         add(session.source)
@@ -197,10 +211,13 @@ extension TruthBuilder {
         let stop = from + random.spread(20 * .minute, 7 * .hour)
         note(from, "Claude and its subagents until \(stop.clockText)")
         session.becomes(.claudeBusy)
-        session.grow(beat(from, stop, every: random.spread(20 * .second, 20 * .minute), isReal: true, jitter: 0.9))
+        session.grow(
+            beat(from, stop, every: random.spread(20 * .second, 20 * .minute), isReal: true, jitter: 0.9))
         for _ in 0..<3 {
             let begin = random.between(from, stop)
-            tool(session.id, begin, min(stop, begin + random.spread(.minute, .hour)), share: random.share(0.06, 1))
+            tool(
+                session.id, begin, min(stop, begin + random.spread(.minute, .hour)),
+                share: random.share(0.06, 1))
         }
         session.pass(stop - from)
         session.becomes(nil)
@@ -211,8 +228,11 @@ extension TruthBuilder {
     /// Goes on by itself later: once, or again and again for days.
     mutating func wakeUps(_ start: Millis) {
         let isLoop = random.chance(0.5)
-        var session = ClaudeSession(pid: process(), start: start, end: end, cause: isLoop ? "loop" : "wake-up")
-        let every = isLoop ? random.spread(5 * .minute, 2 * .hour) : random.pick([.hour, 6 * .hour, 20 * .hour, 40 * .hour])
+        var session = ClaudeSession(
+            pid: process(), start: start, end: end, cause: isLoop ? "loop" : "wake-up")
+        let every =
+            isLoop
+            ? random.spread(5 * .minute, 2 * .hour) : random.pick([.hour, 6 * .hour, 20 * .hour, 40 * .hour])
         let last = min(end, isLoop ? start + random.spread(4 * .hour, 110 * .hour) : start + every + .minute)
         let id = "wake-up:\(process())"
         var plan = Source(id: id, subject: id, probe: .claude, cause: isLoop ? "loop" : "wake-up")

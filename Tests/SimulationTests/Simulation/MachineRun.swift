@@ -207,7 +207,8 @@ struct MachineRun {
                 && $0.to - $0.from > Outage.patience
         }
         return ProbeReport(
-            name: "monitor", lastLook: moment(silence?.from ?? now), failingSince: silence.map { moment($0.from) })
+            name: "monitor", lastLook: moment(silence?.from ?? now),
+            failingSince: silence.map { moment($0.from) })
     }
 
     // MARK: Looks
@@ -258,7 +259,8 @@ struct MachineRun {
         }
         let signals = signals
         let next = judge.evaluate(
-            ActivitySnapshot(at: moment(now), signals: signals, probes: reports + [thread(now)]), at: moment(now))
+            ActivitySnapshot(at: moment(now), signals: signals, probes: reports + [thread(now)]),
+            at: moment(now))
         let before = verdict
         audit.judged(
             now, next, before: isChanged ? nil : before, signals: signals, boot: boot,
@@ -293,9 +295,12 @@ struct MachineRun {
 extension IdleVerdict {
     /// In one line, with times of the simulated machine.
     func summary(boot: Millis) -> String {
-        let holds = holding.map { "\($0.text)\($0.until.map { " until \(($0.milliseconds + boot).clockText)" } ?? "")" }
+        let holds = holding.map {
+            "\($0.text)\($0.until.map { " until \(($0.milliseconds + boot).clockText)" } ?? "")"
+        }
         let end = deadline.map { ", idle at \(($0.milliseconds + boot).clockText)" } ?? ""
         let last = "\(lastActivity.text) at \((lastActivity.since.milliseconds + boot).clockText)"
-        return "\(state.rawValue.uppercased())\(end): \(holds.isEmpty ? "last: \(last)" : holds.joined(separator: "; "))"
+        return
+            "\(state.rawValue.uppercased())\(end): \(holds.isEmpty ? "last: \(last)" : holds.joined(separator: "; "))"
     }
 }

@@ -86,14 +86,18 @@ extension TruthBuilder {
     mutating func operation(_ start: Millis) {
         let stop = start + random.spread(5 * .second, 20 * .minute)
         note(start, "samd backs up until \(stop.clockText)")
-        add(source(.operation, "operation:\(process())", nil, cause: "samd's own work", from: start, to: stop))
+        add(
+            source(.operation, "operation:\(process())", nil, cause: "samd's own work", from: start, to: stop)
+        )
     }
 
     /// One that never ends.
     mutating func stuckOperation(_ start: Millis) {
         let stop = min(end, start + random.spread(3 * .hour, 20 * .hour))
         note(start, "a backup of samd hangs until \(stop.clockText)")
-        add(source(.operation, "operation:\(process())", nil, cause: "samd's own work", from: start, to: stop))
+        add(
+            source(.operation, "operation:\(process())", nil, cause: "samd's own work", from: start, to: stop)
+        )
     }
 
     /// Blindness, pauses, restarts, reboots, jumps of the wall clock, slow snapshots.

@@ -16,7 +16,9 @@ struct NaiveScript {
     init(_ truth: Truth, looksAtFilesOnly: Bool) {
         self.looksAtFilesOnly = looksAtFilesOnly
         func spans(_ mark: NaiveMarks) -> Presence {
-            Presence(truth.sources.filter { $0.marks.contains(mark) }.map { ($0.begin, $0.phases.last?.from ?? 0) })
+            Presence(
+                truth.sources.filter { $0.marks.contains(mark) }.map { ($0.begin, $0.phases.last?.from ?? 0) }
+            )
         }
         processes = spans(.process)
         logins = spans(.login)
@@ -41,7 +43,9 @@ struct NaiveScript {
         let isProcess = processes.isThere(now)
         let isLogin = logins.isThere(now)
         let active: String? =
-            if wall < Self.recent { "recent files" } else if isConnected { "connections" } else if looksAtFilesOnly {
+            if wall < Self.recent { "recent files" } else if isConnected {
+                "connections"
+            } else if looksAtFilesOnly {
                 nil
             } else if isProcess { "pgrep" } else if isLogin { "who" } else { nil }
         if let active { (lastActive, cause) = (now, active) }

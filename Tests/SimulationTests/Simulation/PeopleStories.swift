@@ -6,9 +6,24 @@ extension TruthBuilder {
     mutating func sshWork(_ start: Millis) {
         let leave = start + random.spread(3 * .minute, 4 * .hour)
         let close = random.chance(0.5) ? leave : min(end, leave + random.spread(.hour, 72 * .hour))
-        note(start, "a human logs in over SSH, types until \(leave.clockText), session open until \(close.clockText)")
+        note(
+            start,
+            "a human logs in over SSH, types until \(leave.clockText), session open until \(close.clockText)")
         login(start, close, keys: typing(start + 20 * .second, leave))
         if random.chance(0.4) { changeFiles(edits(start, leave)) }
+    }
+
+    /// Hours at the keyboard without ever getting up.
+    mutating func marathon(_ start: Millis) {
+        let leave = start + random.spread(2 * .hour, 8 * .hour)
+        note(start, "a human types without a pause until \(leave.clockText)")
+        var keys: [Happening] = []
+        var now = start + 20 * .second
+        while now < leave {
+            keys.append(Happening(at: now, isReal: true))
+            now += random.spread(5 * .second, 4 * .minute)
+        }
+        login(start, min(end, leave + .hour), keys: keys)
     }
 
     private mutating func login(_ from: Millis, _ to: Millis, keys: [Happening], cause: String = "person") {
@@ -54,7 +69,10 @@ extension TruthBuilder {
             now += random.spread(5 * .second, 14 * .minute)
         }
         let polls = random.pick(weighted: [(4, "GET"), (2, "websocket"), (1, "POST")])
-        note(start, "clicks on port \(port) until \(leave.clockText), the tab (\(polls)) stays until \(close.clockText)")
+        note(
+            start,
+            "clicks on port \(port) until \(leave.clockText), the tab (\(polls)) stays until \(close.clockText)"
+        )
         let rhythm: Millis = polls == "websocket" ? 25 * .second : 5 * .second
         let polling = beat(start, close, every: rhythm)
         if polls == "POST" {
@@ -78,14 +96,18 @@ extension TruthBuilder {
         let leave = start + random.spread(2 * .minute, 40 * .minute)
         let close = min(end, leave + random.spread(2 * .hour, 80 * .hour))
         let program = random.pick(["repaints", "queries the terminal", "tail -f"])
-        note(start, "tmux with a program that \(program) stays until \(close.clockText); keys until \(leave.clockText)")
+        note(
+            start,
+            "tmux with a program that \(program) stays until \(close.clockText); keys until \(leave.clockText)"
+        )
         var keys = typing(start + 20 * .second, leave)
         if program == "queries the terminal" {
             keys += beat(leave, close, every: random.spread(2 * .second, 3 * .minute))
         }
         login(start, close, keys: keys, cause: "terminal program")
         var pane = source(
-            .terminalPane, "terminal:pane\(process())", .terminals, cause: "terminal program", from: start, to: close)
+            .terminalPane, "terminal:pane\(process())", .terminals, cause: "terminal program", from: start,
+            to: close)
         pane.happenings = beat(start, min(close, start + .hour), every: .minute)
         add(pane)
     }

@@ -54,6 +54,8 @@ struct Usefulness {
 
     mutating func last(_ now: Millis) -> Millis { max(work.last(now) ?? 0, people.last(now) ?? 0) }
 
+    mutating func lastHuman(_ now: Millis) -> Millis? { people.last(now) }
+
     /// What is cut off when the machine ends now.
     func inMidst(_ now: Millis) -> [Int] {
         works.indices.filter { works[$0].from < now && now < works[$0].to }

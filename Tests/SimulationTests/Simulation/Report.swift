@@ -22,28 +22,37 @@ package struct Report {
             row("hours of work lost", deciders.map { fixed($0.losses.lostHours, 1) }),
             row("work missed while deleted", deciders.map { "\($0.losses.missed.values.reduce(0, +))" }),
         ]
-        lines += ["", "wasted hours by cause"] + causes { $0.wasted }.map { cause in
-            row("  \(cause)", deciders.map { fixed($0.losses.wasted[cause] ?? 0, 1) })
-        }
-        lines += ["", "work destroyed by cause (samd: silent beyond its cap)"] + causes { $0.destroyedHours }.map { cause in
-            row(
-                "  \(cause)",
-                deciders.map { "\($0.losses.destroyed[cause] ?? 0) (\(fixed($0.losses.destroyedHours[cause] ?? 0, 1)) h)" })
-        }
+        lines +=
+            ["", "wasted hours by cause"]
+            + causes { $0.wasted }.map { cause in
+                row("  \(cause)", deciders.map { fixed($0.losses.wasted[cause] ?? 0, 1) })
+            }
+        lines +=
+            ["", "work destroyed by cause (samd: silent beyond its cap)"]
+            + causes { $0.destroyedHours }.map { cause in
+                row(
+                    "  \(cause)",
+                    deciders.map {
+                        "\($0.losses.destroyed[cause] ?? 0) (\(fixed($0.losses.destroyedHours[cause] ?? 0, 1)) h)"
+                    })
+            }
         lines += [
             "",
             "in use \(fixed(tally.usefulHours, 0)) h of \(tally.days * 24) h; a probe blind \(fixed(tally.blindHours, 1)) h,"
                 + " of which nothing else kept an unused machine \(fixed(tally.heldBlindHours, 1)) h",
+            "humans cut off who went on like a program: \(tally.humansCutOff)",
             "alarms: "
-                + tally.alarms.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "),
+                + tally.alarms.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(
+                    separator: ", "),
         ]
         for violation in tally.violations {
-            lines += [
-                "",
-                "VIOLATION machine \(violation.seed) (--days \(violation.days)) at \(violation.at.clockText):"
-                    + " \(violation.rule.rawValue)",
-                "  \(violation.text)",
-            ] + violation.evidence.map { "    \($0)" }
+            lines +=
+                [
+                    "",
+                    "VIOLATION machine \(violation.seed) (--days \(violation.days)) at \(violation.at.clockText):"
+                        + " \(violation.rule.rawValue)",
+                    "  \(violation.text)",
+                ] + violation.evidence.map { "    \($0)" }
         }
         return lines.joined(separator: "\n")
     }
@@ -88,7 +97,7 @@ package struct Report {
             {"machines": \(tally.machines), "machine_days": \(tally.days), "evaluations": \(tally.evaluations), \
             "violations": \(tally.violationCount), "useful_hours": \(fixed(tally.usefulHours, 1)), \
             "blind_hours": \(fixed(tally.blindHours, 1)), "held_blind_hours": \(fixed(tally.heldBlindHours, 1)), \
-            "alarms": {\(object(tally.alarms) { "\($0)" })}, \
+            "humans_cut_off": \(tally.humansCutOff), "alarms": {\(object(tally.alarms) { "\($0)" })}, \
             "deciders": {\(losses.joined(separator: ", "))}, \
             "first_violations": [\(violations.joined(separator: ", "))]}
             """

@@ -87,7 +87,10 @@ struct SourceSampler {
         }
         let moment = Moment(milliseconds: now - boot)
         var next =
-            before ?? Signal(id: source.id, kind: kind, subject: source.subject, since: moment, belongsTo: source.belongsTo)
+            before
+            ?? Signal(
+                id: source.id, kind: kind, subject: source.subject, since: moment, belongsTo: source.belongsTo
+            )
         if next.kind != kind { next.since = moment }
         next.kind = kind
         next.until = phase.until.map { Moment(milliseconds: $0 - boot) }

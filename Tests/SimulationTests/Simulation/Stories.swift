@@ -28,14 +28,16 @@ extension TruthBuilder {
 
     private static var stories: [(weight: Double, choice: Story)] {
         [
-            (4, { $0.sshWork($1) }), (2, { $0.remoteEditor($1) }), (3, { $0.webUI($1) }), (1, { $0.glance($1) }),
+            (4, { $0.sshWork($1) }), (2, { $0.remoteEditor($1) }), (3, { $0.webUI($1) }),
+            (1, { $0.glance($1) }),
             (2, { $0.terminalProgram($1) }), (0.5, { $0.scanner($1) }), (0.7, { $0.copy($1) }),
-            (0.8, { $0.hold($1) }),
+            (0.8, { $0.hold($1) }), (0.1, { $0.marathon($1) }),
             (6, { $0.interactiveClaude($1) }), (2, { $0.silentTurn($1) }), (1.5, { $0.apiWait($1) }),
             (0.7, { $0.hungClaude($1) }), (0.5, { $0.unknownClaude($1) }), (1.5, { $0.killedClaude($1) }),
             (3, { $0.backgroundShell($1) }), (1.5, { $0.subagents($1) }), (2, { $0.wakeUps($1) }),
             (1, { $0.headlessClaude($1) }),
-            (1.5, { $0.testRun($1) }), (1, { $0.download($1) }), (1, { $0.otherAgent($1) }), (0.8, { $0.cron($1) }),
+            (1.5, { $0.testRun($1) }), (1, { $0.download($1) }), (1, { $0.otherAgent($1) }),
+            (0.8, { $0.cron($1) }),
             (1, { $0.server($1) }), (0.8, { $0.chattyLog($1) }), (0.8, { $0.periodicWriter($1) }),
             (0.5, { $0.operation($1) }), (0.2, { $0.stuckOperation($1) }),
         ]

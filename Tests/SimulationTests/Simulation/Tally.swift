@@ -56,7 +56,10 @@ package struct Tally: Sendable, Equatable {
     /// Hours in which a probe could not look; and those in which nothing but that kept the machine.
     package var blindHours = 0.0
     package var heldBlindHours = 0.0
-    /// Times a human was seen to go on like a program, for longer than that counts.
+    /// Times a human was cut off who went on without a pause for so long that only a program would, or whose port a
+    /// program used just so.
+    package var humansCutOff = 0
+    /// Alarms raised, by kind.
     package var alarms: [String: Int] = [:]
     package var ours = Losses()
     package var naive = Losses()
@@ -76,6 +79,7 @@ package struct Tally: Sendable, Equatable {
         usefulHours += other.usefulHours
         blindHours += other.blindHours
         heldBlindHours += other.heldBlindHours
+        humansCutOff += other.humansCutOff
         alarms.merge(other.alarms, uniquingKeysWith: +)
         ours.add(other.ours)
         naive.add(other.naive)
