@@ -112,6 +112,16 @@ replay_corpus() {
     passed=$((passed + $(find Fuzz -mindepth 2 -maxdepth 2 -name Fuzz.swift | wc -l)))
 }
 
+# simulate_days DAYS SEED SECONDS: the idle policy through so many machine-days; the same seed is the same machines.
+simulate_days() {
+    local log=$logs/simulation-$1-$2.log
+    say "simulation: the idle policy through $1 machine-days, seed $2"
+    TAIL_LINES=80 run_logged "simulation-$1-$2" "$3" "$root/scripts/simulate.sh" \
+        --days "$1" --seed "$2" --jobs "$(nproc)" || return 1
+    sed -n '1,8s/^/    /p' "$log"
+    passed=$((passed + 1))
+}
+
 # The root file system of the test machines takes a minute, more than a single test may take.
 root_file_system() {
     is_root || return 0
@@ -148,6 +158,7 @@ if [ -z "$filter" ]; then
         not_run 'unit tests' 'samd is not built'
     fi
     stage 'fuzz corpus' replay_corpus || true
+    stage simulation simulate_days 500 1 3600 || true
     if stage package "$root/scripts/package.sh"; then packaged=1; fi
     if [ -n "$packaged" ] && stage 'root fs' root_file_system; then
         stage 'system tests' system_tests || true

@@ -66,3 +66,4 @@ else
     not_run benches 'no package'
 fi
 stage fuzz fuzz_all || true
+stage 'long simulation' simulate_days 10000 2 7200 || true
