@@ -87,7 +87,7 @@ package struct Signal: Codable, Sendable, Equatable, Identifiable {
 
 /// How a probe fares: "could not look" is not "nothing there".
 package struct ProbeReport: Codable, Sendable, Equatable {
-    /// `claude`, `jobs`, `agents`, `terminals`, `web`, `ssh`, `files`.
+    /// `processes`, `claude`, `tools`, `jobs`, `agents`, `terminals`, `web`, `ssh`, `files`.
     package var name: String
     /// When it last saw all that it is there for; nil: never yet.
     package var lastLook: Moment?

@@ -109,7 +109,7 @@ struct LookRoundsTests {
     @Test("the first round reads the processes and lets every probe look")
     mutating func first() {
         let snapshot = round()
-        #expect(snapshot?.probes.map(\.name) == ["claude", "tools", "files"])
+        #expect(snapshot?.probes.map(\.name) == ["processes", "claude", "tools", "files"])
         #expect(snapshot?.probes.allSatisfy { $0.lastLook == now } == true)
         #expect(tables == 1)
     }
@@ -196,19 +196,19 @@ struct LookRoundsTests {
         }
         let snapshot = round()
         #expect(snapshot?.signals.map(\.id) == ["c"])
-        #expect(snapshot?.probes.first?.reason == "pid 7: denied")
+        #expect(snapshot?.probes[1].reason == "pid 7: denied")
     }
 
-    @Test(
-        "processes that cannot be read make every probe blind, those that are hidden too",
-        arguments: [true, false])
-    mutating func noTable(whole: Bool) {
+    @Test("processes that cannot be read, or not all of them, are a report of their own", arguments: [true, false])
+    mutating func unreadable(whole: Bool) {
         script.state.withLock { state in
             if whole { state.failing = ["processes"] } else { state.isUnreadable = true }
         }
         let snapshot = round()
-        #expect(snapshot?.probes.allSatisfy { $0.failingSince == now } == true)
+        #expect(snapshot?.probes.first?.failingSince == now)
         #expect(snapshot?.probes.first?.reason?.contains(whole ? "list /proc" : "3 processes") == true)
+        // Who has never seen a process has seen nothing.
+        #expect(snapshot?.probes.dropFirst().allSatisfy { ($0.lastLook == nil) == whole } == true)
     }
 }
 

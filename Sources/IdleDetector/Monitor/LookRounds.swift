@@ -25,7 +25,8 @@ struct LookRounds {
     private var source: any ProcessSource
     private var slots: [Slot]
     private var table: ProcessTable?
-    private var tableFailure: ProbeFailure?
+    /// How reading the processes fares: what all other probes go by.
+    private var tableReport = ProbeReport(name: "processes")
     private(set) var claude: [Int32: String] = [:]
     private var nextTable: Moment
     private var nextNewcomers: Moment
@@ -89,10 +90,15 @@ struct LookRounds {
         do throws(ProbeFailure) {
             let new = try source.table(at: now)
             table = new
-            tableFailure = nil
             claude = source.claude(in: new)
+            if let unreadable = new.unreadable {
+                tableReport.fail(
+                    "\(unreadable.count) processes cannot be looked at (\(unreadable.reason))", at: now)
+            } else {
+                tableReport = ProbeReport(name: tableReport.name, lastLook: now)
+            }
         } catch {
-            tableFailure = error
+            tableReport.fail(error.description, at: now)
         }
         wantsTable = false
         for index in slots.indices where isClaudeNews && Self.claudeProbes.contains(slots[index].probe.name) {
@@ -111,43 +117,39 @@ struct LookRounds {
         slots[index].isDue = false
         // After the look: how long a probe rests may depend on what it saw.
         defer { slots[index].nextLook = now + slots[index].probe.interval }
-        guard let table else {
-            return fail(index, tableFailure ?? ProbeFailure("the processes were not read yet"), now)
-        }
+        guard let table else { return slots[index].report.fail("no processes were read yet", at: now) }
         onLook(slots[index].probe.name)
         defer { onLook(nil) }
         do throws(ProbeFailure) {
             let findings = try slots[index].probe.look(
                 LookContext(now: now, processes: table, claude: claude))
             slots[index].findings = findings
-            if let blindSpot = findings.blindSpot ?? tableFailure?.description ?? unreadable {
-                fail(index, ProbeFailure(blindSpot), now)
+            if let blindSpot = findings.blindSpot {
+                slots[index].report.fail(blindSpot, at: now)
             } else {
                 slots[index].report = ProbeReport(
                     name: slots[index].report.name, lastLook: now, reason: findings.note)
             }
         } catch {
-            fail(index, error, now)
+            slots[index].report.fail(error.description, at: now)
         }
-    }
-
-    private var unreadable: String? {
-        table?.unreadable.map { "\($0.count) processes could not be looked at (\($0.reason))" }
-    }
-
-    private mutating func fail(_ index: Int, _ failure: ProbeFailure, _ now: Moment) {
-        slots[index].report.failingSince = slots[index].report.failingSince ?? now
-        slots[index].report.reason = failure.description
     }
 
     private mutating func snapshot(_ now: Moment) -> ActivitySnapshot? {
         let signals = slots.flatMap(\.findings.signals).sorted { $0.id < $1.id }
         let snapshot = ActivitySnapshot(
-            at: now, signals: Array(signals.prefix(ActivitySnapshot.signalLimit)), probes: slots.map(\.report)
-        )
+            at: now, signals: Array(signals.prefix(ActivitySnapshot.signalLimit)),
+            probes: [tableReport] + slots.map(\.report))
         if let told, now - told.at < Self.toldInterval, snapshot.says(theSameAs: told) { return nil }
         told = snapshot
         return snapshot
+    }
+}
+
+extension ProbeReport {
+    fileprivate mutating func fail(_ why: String, at now: Moment) {
+        failingSince = failingSince ?? now
+        reason = why
     }
 }
 

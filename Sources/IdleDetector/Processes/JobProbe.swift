@@ -37,11 +37,7 @@ package struct JobProbe: ActivityProbe {
             if let signal = signal(group, entries, context) { signals.append(signal) }
         }
         known = known.filter { roles.groups[$0.key] != nil }
-        return ProbeFindings(
-            signals: Self.bounded(signals),
-            blindSpot: context.processes.unreadable.map {
-                "\($0.count) processes cannot be looked at: \($0.reason)"
-            })
+        return ProbeFindings(signals: Self.bounded(signals))
     }
 
     private mutating func signal(_ group: ProcessGroup, _ entries: [ProcessEntry], _ context: LookContext)
