@@ -25,6 +25,18 @@ import Testing
         #expect(authorization.refusal(of: peer(0, isOnHost: false), right: .change)?.status == 403)
     }
 
+    @Test(arguments: [0, 1000, 1001] as [UInt32])
+    func `they may keep the machine also from inside a container`(uid: UInt32) {
+        #expect(authorization.refusal(of: peer(uid, isOnHost: false), right: .hold) == nil)
+        #expect(authorization.refusal(of: peer(uid), right: .hold) == nil)
+    }
+
+    @Test(arguments: [true, false])
+    func `other users may not keep the machine`(isOnHost: Bool) {
+        #expect(authorization.refusal(of: peer(1002, isOnHost: isOnHost), right: .hold)?.status == 403)
+        #expect(authorization.refusal(of: nil, right: .hold)?.status == 403)
+    }
+
     @Test func `nobody knows who asks, so nothing is changed`() {
         #expect(authorization.refusal(of: nil, right: .change)?.status == 403)
     }
