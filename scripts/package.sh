@@ -44,6 +44,7 @@ place 644 README.md usr/share/doc/samd/README.md
 place 644 docs/configuration.md usr/share/doc/samd/configuration.md
 place 644 docs/idle.md usr/share/doc/samd/idle.md
 place 644 docs/api.yaml usr/share/doc/samd/api.yaml
+place 644 docs/notifications.md usr/share/doc/samd/notifications.md
 gzip -9 -n -c CHANGELOG.md >"$staging/changelog.gz"
 place 644 "$staging/changelog.gz" usr/share/doc/samd/changelog.gz
 

@@ -48,13 +48,14 @@ package struct Daemon: Sendable {
             mayConnect: { identity.mayConnect($0) })
         let traffic = PortTraffic()
         let web = WebWatch()
-        let hasRequests = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let holdSignals = HoldSignals()
+        let sourceChanges = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let accessLog = setup.accessLogListener.map { listener in
             AccessLogService(
                 monitor: monitors.accessLog, listener: listener, mayConnect: { identity.mayConnect($0) },
                 onEntries: { entries in
                     traffic.add(entries)
-                    if web.add(entries, names: traffic, at: .now()) { hasRequests.continuation.yield() }
+                    if web.add(entries, names: traffic, at: .now()) { sourceChanges.continuation.yield() }
                 })
         }
         let relayed = AsyncStream.makeStream(
@@ -76,11 +77,19 @@ package struct Daemon: Sendable {
             onWakeUpSource: { await state.wakeUpSourceChanged($0) })
         var sources = IdleSources()
         sources.web = { web.signals(now: $0) }
+        sources.holds = { holdSignals.signals(now: $0) }
+        let holds = setup.holds(onChange: { signals in
+            holdSignals.set(signals)
+            sourceChanges.continuation.yield()
+        })
+        let notifications = setup.notifications(monitor: monitors.notify, http: http, state: state)
         let idle = setup.idleState(
-            sources: sources, vm: await state.vm(), notify: { _ in },
+            sources: sources, vm: await state.vm(),
+            notify: { request in Task { await notifications.notify(request) } },
             showSummary: { summary in Task { await state.idleChanged(summary) } })
         let owners = OwnerCheck()
-        let snapshots = AsyncStream.makeStream(of: ActivitySnapshot.self, bufferingPolicy: .bufferingNewest(1))
+        let snapshots = AsyncStream.makeStream(
+            of: ActivitySnapshot.self, bufferingPolicy: .bufferingNewest(1))
         let idleMonitor = IdleMonitor(
             monitor: monitors.idle, makeParts: { setup.idleParts(owners: owners) },
             onSnapshot: { snapshots.continuation.yield($0) })
@@ -90,17 +99,19 @@ package struct Daemon: Sendable {
                 watch: ports.statistics(), traffic: traffic.snapshot(), trafficElsewhere: traffic.elsewhere,
                 accessLog: accessLog?.statistics() ?? AccessLogStatistics(), relays: relays.statistics(),
                 relayTotal: relays.total(),
-                events: log.counts(), idle: await idle?.metrics()
+                events: log.counts(), idle: await idle?.metrics(), notifications: notifications.counts()
             ).families
         }
         let api = LocalAPIServer(
             monitor: monitors.api, listener: setup.listener,
             routes: LocalAPIRoutes(
-                state: state, log: log, about: setup.facts, monitors: monitors.all,
+                state: state, log: log, about: setup.facts, monitors: monitors.all, holds: holds,
+                testNotification: { () async throws(ProblemDetails) in try await notifications.test() },
                 authorization: { await setup.authorization(state) }, metrics: metrics, idle: idle),
             logger: setup.logger)
         let services: [any SupervisedService] =
-            [ports, relays, caddy, api] + (accessLog.map { [$0] } ?? []) + (idle == nil ? [] : [idleMonitor])
+            [ports, relays, caddy, api, notifications] + (accessLog.map { [$0] } ?? [])
+            + (idle == nil ? [] : [idleMonitor])
         let watchdog = WatchdogService(
             monitor: monitors.watchdog, watched: services.map(\.monitor),
             limit: setup.configuration.daemon.stallLimit, timeout: notifier.watchdogTimeout, log: log,
@@ -121,8 +132,9 @@ package struct Daemon: Sendable {
                         owners.update(await state.ownerCheck())
                     }
                 }
-                group.addTask { for await _ in hasRequests.stream { await idle.sourcesChanged() } }
+                group.addTask { for await _ in sourceChanges.stream { await idle.sourcesChanged() } }
             }
+            group.addTask { await holds.keeper.keepTime() }
             group.addTask {
                 for await outcome in outcomes.stream {
                     await state.caddyReported(outcome)
@@ -143,7 +155,11 @@ package struct Daemon: Sendable {
                 try await Task.sleep(for: .seconds(86_400 * 3650), clock: .suspending)
             }
             group.addTask {
-                try await Self.obey(signals, setup: setup, state: state, idle: idle)
+                try await Self.obey(signals, setup: setup, state: state) { new in
+                    await idle?.reconfigure(new.idle.policy)
+                    await holds.keeper.setCap(new.idle.policy.holdCap)
+                    notifications.reconfigure(new.notify)
+                }
                 throw CancellationError()
             }
             defer {
@@ -165,7 +181,8 @@ package struct Daemon: Sendable {
     }
 
     private static func obey(
-        _ signals: AsyncStream<DaemonSignal>, setup: DaemonSetup, state: DaemonState, idle: IdleState?
+        _ signals: AsyncStream<DaemonSignal>, setup: DaemonSetup, state: DaemonState,
+        reconfigureOthers: (Configuration) async -> Void
     ) async throws {
         var configuration = setup.configuration
         for await signal in signals {
@@ -175,7 +192,7 @@ package struct Daemon: Sendable {
                 if let new = setup.reload(over: configuration) {
                     do {
                         try await state.reconfigure(new, certificate: try CertificateFiles.load(new))
-                        await idle?.reconfigure(new.idle.policy)
+                        await reconfigureOthers(new)
                         configuration = new
                     } catch {
                         setup.log.record(
@@ -196,7 +213,7 @@ package struct Daemon: Sendable {
 
     /// One monitor per service; falling ill and getting well again are events.
     private struct Monitors {
-        let ports, relays, caddy, accessLog, idle, api, watchdog: ServiceMonitor
+        let ports, relays, caddy, accessLog, idle, api, notify, watchdog: ServiceMonitor
         let all: [ServiceMonitor]
 
         init(log: EventLog, hasAccessLog: Bool, hasIdle: Bool) {
@@ -208,9 +225,12 @@ package struct Daemon: Sendable {
             accessLog = ServiceMonitor(name: "access-log", onHealthChange: announcer.changed)
             idle = ServiceMonitor(name: "idle", onHealthChange: announcer.changed)
             api = ServiceMonitor(name: "api", onHealthChange: announcer.changed)
+            // It tells of its failures itself, each with what could not be delivered.
+            notify = ServiceMonitor(name: "notify")
             watchdog = ServiceMonitor(name: "watchdog", onHealthChange: announcer.changed)
-            all = [ports, relays, caddy] + (hasAccessLog ? [accessLog] : []) + (hasIdle ? [idle] : [])
-                + [api, watchdog]
+            all =
+                [ports, relays, caddy] + (hasAccessLog ? [accessLog] : []) + (hasIdle ? [idle] : [])
+                + [api, notify, watchdog]
         }
     }
 }

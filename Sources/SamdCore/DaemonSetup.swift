@@ -43,6 +43,8 @@ package struct DaemonSetup: Sendable {
     private let idleFile: StateFile<IdleMemory>
     private let activityFile: StateFile<InterruptionWatch.Record>
     private let rememberedIdle: (memory: IdleMemory?, activity: InterruptionWatch.Record?)
+    private let holdsFile: StateFile<SavedHolds>
+    private let initialHolds: SavedHolds?
     private let stalledService: String?
     /// Held for as long as the setup lives.
     private let lock: InstanceLock
@@ -85,6 +87,8 @@ package struct DaemonSetup: Sendable {
         overridesFile = StateFile(path: "\(daemon.stateDirectory)/overrides.json", version: 1)
         initialOverrides = PortOverrides(try Self.load(overridesFile, log: log) ?? [])
         sightings = try Self.load(sightingsFile, log: log) ?? []
+        holdsFile = StateFile(path: "\(daemon.stateDirectory)/holds.json", version: 1)
+        initialHolds = try Self.load(holdsFile, log: log)
         initialCredentials = try Self.credentials(
             user: configuration.routes.user, in: credentialsFile, log: log)
         initialCertificate = try CertificateFiles.load(configuration)
@@ -199,6 +203,29 @@ package struct DaemonSetup: Sendable {
             log.record(
                 .stateDiscarded, level: .warning, "\(what) could not be saved: \(error)", ["path": file.path])
         }
+    }
+
+    /// - Parameter onChange: told of every change of what holds the machine; returns quickly.
+    func holds(onChange: @escaping @Sendable ([Signal]) -> Void) -> HoldRoutes {
+        let finder = HolderFinder(procfs: ProcFileSystem(), users: users)
+        let keeper = HoldKeeper(
+            saved: initialHolds, cap: configuration.idle.policy.holdCap, bootID: facts.bootID, log: log,
+            effects: HoldEffects(
+                isRunning: { finder.isRunning($0) }, save: { [holdsFile] in try holdsFile.save($0) },
+                onChange: onChange))
+        return HoldRoutes(keeper: keeper, finder: finder)
+    }
+
+    func notifications(monitor: ServiceMonitor, http: HTTPClient, state: DaemonState) -> Notifier {
+        let runner = CommandRunner()
+        return Notifier(
+            monitor: monitor, settings: configuration.notify, hostName: facts.hostName, log: log,
+            logger: logger,
+            effects: NotifierEffects(
+                send: { (request) async throws(HTTPClientError) in
+                    try await http.stream(request).head.status
+                },
+                run: { await runner.run($0, input: $1) }, vm: { await state.vm() }))
     }
 
     func authorization(_ state: DaemonState) async -> PeerAuthorization {

@@ -31,6 +31,9 @@ package enum EventKind: String, Sendable, Codable, CaseIterable {
     case idleAlarm = "idle.alarm"
     case idleInterrupted = "idle.interrupted"
     case claudeChanged = "claude.changed"
+    case holdTaken = "hold.taken"
+    case holdReleased = "hold.released"
+    case notifyFailed = "notify.failed"
 
     /// The journal's MESSAGE_ID, 32 hexadecimal digits.
     package var messageID: String {
@@ -63,6 +66,9 @@ package enum EventKind: String, Sendable, Codable, CaseIterable {
         case .idleAlarm: "16695b25eb06272a6265fa6c23fdd9fe"
         case .idleInterrupted: "1736822ed94cb181ca964127fef6bd9f"
         case .claudeChanged: "0ac706e7b6e006691da087859ed0fff5"
+        case .holdTaken: "4e33c64ef210452599342e5b869c8731"
+        case .holdReleased: "a7378e91678148cfb92734774a18a4f7"
+        case .notifyFailed: "6e73ef428c4c4c32855184206f603e9d"
         }
     }
 }

@@ -56,6 +56,10 @@ import Testing
             trusted_proxies = ["10.0.0.0/8"]
             access_log = false
             \(Self.idleSection)
+            [notify]
+            webhook = "https://hooks.example.com/s"
+            command = ["/bin/tell", "-x"]
+            events = ["warned"]
             """
         var expected = Configuration()
         expected.daemon = .init(
@@ -76,6 +80,8 @@ import Testing
             tls: .files, certificate: "/c.pem", key: "/k.pem", behindProxy: true,
             trustedProxies: ["10.0.0.0/8"], accessLog: false)
         expected.idle = Self.expectedIdle
+        expected.notify = .init(
+            webhook: "https://hooks.example.com/s", command: ["/bin/tell", "-x"], events: [.warned])
         #expect(try Configuration.parse(text, file: "samd.toml") == expected)
         let keys = text.split(separator: "\n").filter { $0.contains(" = ") }
         #expect(
@@ -353,5 +359,17 @@ import Testing
         var expected = Configuration()
         expected.routes.domain = "example.com"
         #expect(new == expected)
+    }
+
+    @Test(arguments: ["http://hooks.example.com/t0psecret", "t0psecret"])
+    func `a webhook that is not accepted is not repeated, because it may be a secret`(url: String) {
+        let problems = problems("[notify]\nwebhook = \"\(url)\"")
+        #expect(problems.count == 1 && problems[0].contains("samd.toml:2: notify.webhook"))
+        #expect(!problems[0].contains("t0psecret"))
+    }
+
+    @Test func `a notification's command is named by its whole path, and the test kind cannot be chosen`() {
+        #expect(problems("[notify]\ncommand = [\"tell-me\"]").first?.contains("absolute path") == true)
+        #expect(problems("[notify]\nevents = [\"test\"]").first?.contains("\"waiting\"") == true)
     }
 }

@@ -2,6 +2,7 @@ import Glibc
 import HTTPClient
 import IdleDetector
 import Logging
+import ProcFS
 import Subprocess
 import Supervision
 import Synchronization
@@ -14,6 +15,7 @@ import Testing
 @Suite struct LocalAPITests {
     private let folder: TemporaryTree
     private let fixture = StateFixture()
+    private let holds = KeeperFixture()
     private var socket: String { "\(folder.root)/samd.sock" }
 
     init() throws { folder = try TemporaryTree() }
@@ -27,6 +29,9 @@ import Testing
         let facts = DaemonFacts(pid: 42, startedAt: "t", bootID: "b", hostName: "vm1")
         let routes = LocalAPIRoutes(
             state: fixture.state, log: fixture.log, about: facts, monitors: [monitor],
+            holds: HoldRoutes(
+                keeper: holds.keeper, finder: HolderFinder(procfs: ProcFileSystem(), users: SystemUsers())),
+            testNotification: { () async throws(ProblemDetails) in throw NotifyProblems.noWay },
             authorization: {
                 PeerAuthorization(isWorkspaceOwner: { _ in mayChange }, isInGroup: { _, _ in false })
             }, idle: idle)
@@ -119,6 +124,25 @@ import Testing
             let answer = try await OtherUser.get("/v1/password", socket: socket, uid: 65_534)
             #expect(answer.contains("403") && answer.contains("urn:samd:problem:forbidden"))
             #expect(!answer.contains("secret"))
+        }
+    }
+
+    @Test func `a hold is taken for the process that asks, listed and released`() async throws {
+        try await serving { client in
+            let request = HoldRequest(reason: "release", duration: .seconds(60), whileProcess: true)
+            let taken = try await client.send("POST", "/v1/holds", request, as: HoldReport.self).value
+            #expect(taken.process?.pid == getpid() && taken.by.uid == geteuid() && taken.by.pid == getpid())
+            #expect(taken.by.command != nil && taken.by.container == nil)
+            let listed = try await client.get("/v1/holds", as: HoldList.self).value
+            #expect(listed.holds.map(\.id) == [taken.id])
+            let released = try await client.send("DELETE", "/v1/holds/\(taken.id)", as: HoldReport.self).value
+            #expect(released.id == taken.id)
+            await #expect {
+                try await client.send("DELETE", "/v1/holds/\(taken.id)", as: HoldReport.self)
+            } throws: {
+                guard case LocalAPIClient.Failure.problem(let problem) = $0 else { return false }
+                return problem.type == "urn:samd:problem:no-such-hold"
+            }
         }
     }
 

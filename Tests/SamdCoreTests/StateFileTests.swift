@@ -1,3 +1,5 @@
+// Depending on what is loaded first, `struct stat` is of this module in the compiler's eyes.
+import CDispatch
 import Glibc
 import Testing
 

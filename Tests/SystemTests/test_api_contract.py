@@ -59,7 +59,13 @@ def test_the_document_is_valid_openapi() -> None:
 
 @pytest.mark.parametrize(
     ("path", "schema"),
-    [("/v1/status", "Status"), ("/v1/ports", "PortList"), ("/v1/password", "Password"), ("/v1/idle", "Idle")],
+    [
+        ("/v1/status", "Status"),
+        ("/v1/ports", "PortList"),
+        ("/v1/password", "Password"),
+        ("/v1/idle", "Idle"),
+        ("/v1/holds", "HoldList"),
+    ],
 )
 def test_answers_are_what_the_document_says(samd: Samd, path: str, schema: str) -> None:
     status, media_type, body = ask(samd, path)
@@ -82,6 +88,19 @@ def test_changes_are_what_the_document_says(samd: Samd) -> None:
     assert status == "200"
     check(json.loads(body), "Password")
     samd.forget_password()
+
+
+def test_holds_are_what_the_document_says(samd: Samd) -> None:
+    request = {"reason": "contract", "seconds": 60}
+    check(request, "HoldRequest")
+    status, media_type, body = send(samd, "POST", "/v1/holds", request)
+    assert (status, media_type) == ("201", "application/json")
+    hold = json.loads(body)
+    check(hold, "Hold")
+    check(json.loads(ask(samd, "/v1/holds")[2]), "HoldList")
+    status, _, body = ask(samd, f"/v1/holds/{hold['id']}", "--request", "DELETE")
+    assert status == "200"
+    check(json.loads(body), "Hold")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +127,7 @@ def test_the_document_has_every_path_that_is_answered_and_no_other(samd: Samd) -
     for method, path in sorted(declared):
         if path == "/v1/events":
             continue  # It never ends; see below.
-        status, _, body = ask(samd, path.replace("{name}", "9"), "--request", method.upper())
+        status, _, body = ask(samd, path.replace("{name}", "9").replace("{id}", "9"), "--request", method.upper())
         assert "urn:samd:problem:not-found" not in body, (method, path, status)
 
 

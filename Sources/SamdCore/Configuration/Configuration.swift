@@ -79,12 +79,22 @@ package struct Configuration: Sendable, Equatable {
         package var progressIO = 4
     }
 
+    /// Who is told what.
+    package struct Notify: Sendable, Equatable {
+        /// A URL, or the absolute path of a file that holds it; empty: none. A secret either way.
+        package var webhook = ""
+        /// A program and its arguments; empty: none.
+        package var command: [String] = []
+        package var events: [NotificationKind] = [.waiting, .warned, .interrupted, .alarm]
+    }
+
     package var daemon = Daemon()
     package var workspace = Workspace()
     package var ports = Ports()
     package var routes = Routes()
     package var caddy = Caddy()
     package var idle = Idle()
+    package var notify = Notify()
 
     /// The defaults.
     package init() {}

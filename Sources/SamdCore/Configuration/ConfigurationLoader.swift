@@ -67,7 +67,9 @@ extension Configuration {
         }
         guard setting.apply(value, &self) else {
             return ConfigurationProblem(
-                line: nil, key: path, problem: "does not take \(value.described)", accepted: setting.accepted)
+                line: nil, key: path,
+                problem: "does not take \(setting.isSecret ? "what stands there" : value.described)",
+                accepted: setting.accepted)
         }
         return nil
     }
@@ -119,6 +121,12 @@ extension Configuration {
                     line: nil, key: routes.vm.isEmpty ? "routes.domain" : "routes.vm",
                     problem: "makes \(name), whose labels may have 63 characters and the whole 253",
                     accepted: "a shorter name"))
+        }
+        if let program = notify.command.first, !program.hasPrefix("/") {
+            problems.append(
+                ConfigurationProblem(
+                    line: nil, key: "notify.command", problem: "begins with no absolute path",
+                    accepted: "where the program is, for example [\"/usr/local/bin/tell-me\"]"))
         }
         return problems + encryptionProblems() + idleProblems()
     }

@@ -8,6 +8,8 @@ struct Setting: Sendable {
     let accepted: String
     /// Whether a running daemon takes a new value at reload.
     let reloadable: Bool
+    /// Whether a value may hold a secret, so that no message repeats it.
+    let isSecret: Bool
     /// The TOML literal of this setting in a configuration.
     let literal: @Sendable (Configuration) -> String
     /// Takes this setting from one configuration into another.
@@ -18,12 +20,13 @@ struct Setting: Sendable {
     init<Value: Sendable>(
         _ key: String, _ path: any (WritableKeyPath<Configuration, Value> & Sendable),
         _ form: SettingForm<Value>,
-        reloadable: Bool = true, _ summary: String
+        reloadable: Bool = true, isSecret: Bool = false, _ summary: String
     ) {
         self.key = key
         self.summary = summary
         self.accepted = form.accepted
         self.reloadable = reloadable
+        self.isSecret = isSecret
         self.literal = { form.render($0[keyPath: path]) }
         self.copy = { $1[keyPath: path] = $0[keyPath: path] }
         self.apply = { value, configuration in
@@ -36,7 +39,7 @@ struct Setting: Sendable {
 
 /// Every key that samd knows; parsing, validation, the reference and the reload rules all read this one list.
 package enum ConfigurationSchema {
-    static let settings: [Setting] = daemon + workspace + ports + routes + caddy + idle
+    static let settings: [Setting] = daemon + workspace + ports + routes + caddy + idle + notify
 
     /// The sections in order, with the sentence that opens each in the reference.
     static let sections: [(name: String, summary: String)] = [
@@ -46,6 +49,7 @@ package enum ConfigurationSchema {
         ("routes", "How published ports are named and who may open them."),
         ("caddy", "Where Caddy is and what it listens on for samd."),
         ("idle", "When the machine counts as unused; idle.md explains the signals that it is told by."),
+        ("notify", "Who is told when Claude waits, the machine becomes idle, or something is wrong."),
     ]
 
     private static let daemon: [Setting] = [
@@ -181,6 +185,23 @@ package enum ConfigurationSchema {
         Setting(
             "caddy.access_log", \.caddy.accessLog, .boolean, reloadable: false,
             "Whether Caddy tells samd of each finished request (host, user, status, bytes), for the counters; over a socket in `daemon.runtime_dir` that only Caddy may open."
+        ),
+    ]
+
+    private static let notify: [Setting] = [
+        Setting(
+            "notify.webhook", \.notify.webhook, .webhook, isSecret: true,
+            "Where notifications are posted as JSON. Whoever knows such a URL may post there, so rather name a file that holds it and only root may read (mode 0600)."
+        ),
+        Setting(
+            "notify.command", \.notify.command,
+            .list(of: .argument, limit: 32, example: "[\"/usr/local/bin/tell-me\", \"--json\"]"),
+            "A program, by its absolute path, that gets each notification as JSON on standard input. It runs as root in samd's sandbox and is killed after 30 s."
+        ),
+        Setting(
+            "notify.events", \.notify.events,
+            .list(of: .notificationKind, limit: 16, example: "[\"waiting\", \"warned\"]"),
+            "What is worth a notification. `waiting`: Claude asks its user. `warned`: the machine becomes idle soon. `interrupted`: it was rebooted amid work. `alarm`: something only people can judge."
         ),
     ]
 

@@ -54,6 +54,34 @@ extension SettingForm where Value == String {
     }
 }
 
+extension SettingForm where Value == String {
+    /// A webhook's URL, a file that holds it, or nothing.
+    static var webhook: Self {
+        text("\"https://…\", the absolute path of a file that holds such a URL, or \"\" for none") { text in
+            text.isEmpty || WebhookAddress(text) != nil
+                || text.hasPrefix("/") && text.utf8.count < 4096 && !text.contains("\0")
+        }
+    }
+
+    /// One word of a command.
+    static var argument: Self {
+        text("a text of at most 4096 bytes") { $0.utf8.count <= 4096 && !$0.contains("\0") }
+    }
+}
+
+extension SettingForm where Value == NotificationKind {
+    static var notificationKind: Self {
+        Self(
+            accepted:
+                "one of \(NotificationKind.selectable.map { "\"\($0.rawValue)\"" }.joined(separator: ", "))",
+            parse: { value in
+                guard case .string(let text) = value else { return nil }
+                return NotificationKind.selectable.first { $0.rawValue == text }
+            },
+            render: { "\"\($0.rawValue)\"" })
+    }
+}
+
 extension SettingForm where Value == Duration {
     /// Durations from `minimum` to `maximum`, written as `"90s"`, `"15m"`, `"2h"`.
     static func duration(from minimum: Duration, to maximum: Duration) -> Self {

@@ -26,9 +26,12 @@ package struct LocalAPIClient: Sendable {
 
     private let http: HTTPClient
     private let socket: String
+    private let patience: Duration?
 
-    package init(socket: String) {
+    /// - Parameter patience: the longest that a request takes; nil: as long as something moves.
+    package init(socket: String, patience: Duration? = nil) {
         self.socket = socket
+        self.patience = patience
         http = HTTPClient()
     }
 
@@ -43,7 +46,9 @@ package struct LocalAPIClient: Sendable {
         _ response: HTTPResponse, _ path: String, as type: Value.Type
     ) throws(Failure) -> (value: Value, json: String) {
         let data = Data(response.body)
-        guard response.head.status == 200 else { throw failure(status: response.head.status, data) }
+        guard (200...299).contains(response.head.status) else {
+            throw failure(status: response.head.status, data)
+        }
         do {
             return (try JSONDecoder().decode(type, from: data), String(decoding: data, as: UTF8.self))
         } catch {
@@ -143,7 +148,9 @@ package struct LocalAPIClient: Sendable {
     }
 
     private func request(_ path: String) -> HTTPRequest {
-        HTTPRequest(method: "GET", url: "http://localhost\(path)", unixSocketPath: socket)
+        var request = HTTPRequest(method: "GET", url: "http://localhost\(path)", unixSocketPath: socket)
+        request.options.totalTimeout = patience
+        return request
     }
 
     private func failure(status: Int, _ data: Data) -> Failure {

@@ -23,8 +23,17 @@ struct LocalAPIContext: RequestContext {
         guard let provider = channel as? any SocketOptionProvider else { return nil }
         let credentials: EventLoopFuture<ucred> = provider.unsafeGetSocketOption(
             level: .socket, name: .init(rawValue: SO_PEERCRED))
-        return try? await Peer(credentials.get())
+        let process: EventLoopFuture<Int32> = provider.unsafeGetSocketOption(
+            level: .socket, name: .init(rawValue: Self.peerProcess))
+        guard let descriptor = try? await process.get(), descriptor >= 0 else {
+            return try? await Peer(credentials.get())
+        }
+        defer { close(descriptor) }
+        return try? await Peer(credentials.get(), process: descriptor)
     }
+
+    /// SO_PEERPIDFD of Linux 6.5, which older headers lack; older kernels answer ENOPROTOOPT.
+    private static let peerProcess: CInt = 77
 }
 
 /// The paths of the local API and what answers them.
@@ -37,9 +46,12 @@ package struct LocalAPIRoutes: Sendable {
     private let metrics: @Sendable () async -> [MetricFamily]
     /// Nil where idle detection is turned off.
     private let idle: IdleState?
+    private let holds: HoldRoutes
+    private let testNotification: @Sendable () async throws(ProblemDetails) -> NotifyTestReport
 
     package init(
-        state: DaemonState, log: EventLog, about: DaemonFacts, monitors: [ServiceMonitor],
+        state: DaemonState, log: EventLog, about: DaemonFacts, monitors: [ServiceMonitor], holds: HoldRoutes,
+        testNotification: @escaping @Sendable () async throws(ProblemDetails) -> NotifyTestReport,
         authorization: @escaping @Sendable () async -> PeerAuthorization,
         metrics: @escaping @Sendable () async -> [MetricFamily] = { [] }, idle: IdleState? = nil
     ) {
@@ -48,6 +60,8 @@ package struct LocalAPIRoutes: Sendable {
         self.log = log
         self.about = about
         self.monitors = monitors
+        self.holds = holds
+        self.testNotification = testNotification
         self.authorization = authorization
         self.metrics = metrics
     }
@@ -80,6 +94,22 @@ package struct LocalAPIRoutes: Sendable {
             _ = try await mayChange(context)
             return try await IdleRecordingStream.response(to: request, from: idle)
         }
+        router.get("/v1/holds") { _, _ in try Self.answer(await holds.keeper.list()) }
+        router.post("/v1/holds") { request, context in
+            let peer = try await permitted(.hold, context)
+            let taken = try await holds.take(try await bytes(of: request), peer: peer)
+            return try Self.answer(taken, status: .created)
+        }
+        router.delete("/v1/holds/{id}") { _, context in
+            let peer = try await permitted(.hold, context)
+            let mayReleaseAny = await authorization().refusal(of: peer, right: .change) == nil
+            let id = try context.parameters.require("id")
+            return try Self.answer(try await holds.release(id, peer: peer, mayReleaseAny: mayReleaseAny))
+        }
+        router.post("/v1/notify/test") { _, context in
+            _ = try await permitted(.change, context)
+            return try Self.answer(try await testNotification())
+        }
         router.get("/metrics") { _, _ in
             Response(
                 status: .ok, headers: [.contentType: MetricsPage.contentType],
@@ -90,8 +120,15 @@ package struct LocalAPIRoutes: Sendable {
 
     /// The peer, if it may change things.
     private func mayChange(_ context: LocalAPIContext) async throws -> Peer? {
+        try await permitted(.change, context)
+    }
+
+    /// The peer, if it has a right.
+    private func permitted(
+        _ right: PeerAuthorization.Right, _ context: LocalAPIContext
+    ) async throws -> Peer? {
         let peer = await context.peer()
-        if let refusal = await authorization().refusal(of: peer, right: .change) { throw refusal }
+        if let refusal = await authorization().refusal(of: peer, right: right) { throw refusal }
         return peer
     }
 
@@ -206,7 +243,7 @@ private struct ProblemMiddleware: RouterMiddleware {
                 "not-found", status: 404, title: "No such resource",
                 detail: "\(request.method) \(request.uri.path.prefix(200)) is not part of this API",
                 hint:
-                    "GET /v1/status, /v1/ports, /v1/idle, /v1/idle/recording, /v1/events, /v1/password, /metrics; PUT /v1/ports/{name}; POST /v1/password"
+                    "GET /v1/status, /v1/ports, /v1/idle, /v1/idle/recording, /v1/events, /v1/password, /v1/holds, /metrics; PUT /v1/ports/{name}; POST /v1/password, /v1/holds, /v1/notify/test; DELETE /v1/holds/{id}"
             )
         default:
             ProblemDetails(

@@ -17,8 +17,11 @@ package struct DaemonMetrics: Sendable {
     /// Nil where idle detection is turned off.
     package var idle: IdleMetrics?
 
+    package var notifications: [Notifier.Count: UInt64]
+
     package var families: [MetricFamily] {
-        general + portFamilies + trafficFamilies + relayFamilies + (idle?.families ?? [])
+        general + portFamilies + trafficFamilies + relayFamilies + notifyFamilies
+            + (idle?.families ?? [])
     }
 
     private var general: [MetricFamily] {
@@ -95,6 +98,19 @@ package struct DaemonMetrics: Sendable {
                     .init(Double(accessLog.malformed), ["result": "malformed"]),
                     .init(Double(accessLog.dropped), ["result": "dropped"]),
                 ]),
+        ]
+    }
+
+    private var notifyFamilies: [MetricFamily] {
+        let counts = notifications.map {
+            (way: $0.key.way.rawValue, result: $0.key.result.rawValue, count: $0.value)
+        }
+        return [
+            MetricFamily(
+                "samd_notifications_total", .counter, "Notifications, by way and what became of them.",
+                counts.sorted { ($0.way, $0.result) < ($1.way, $1.result) }.map {
+                    .init(Double($0.count), ["way": $0.way, "result": $0.result])
+                })
         ]
     }
 
