@@ -16,6 +16,11 @@ struct ClientOptions: ParsableArguments {
 
     var client: LocalAPIClient { LocalAPIClient(socket: socketPath) }
 
+    /// A client whose requests take no longer than `patience`.
+    func client(patience: Duration) -> LocalAPIClient {
+        LocalAPIClient(socket: socketPath, patience: patience)
+    }
+
     /// Runs a command's work; an error becomes one message and the exit code that fits.
     func reportingErrors(_ work: () async throws -> Void) async throws {
         do {

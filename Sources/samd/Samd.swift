@@ -14,6 +14,7 @@ struct Samd: AsyncParsableCommand {
         version: SamdVersion.current,
         subcommands: [
             RunCommand.self, StatusCommand.self, PortsCommand.self, IdleCommand.self, EventsCommand.self,
-            PasswordCommand.self, DoctorCommand.self, ConfigCommand.self,
+            HoldCommand.self, HoldsCommand.self, ReleaseCommand.self, PasswordCommand.self,
+            NotifyCommand.self, DoctorCommand.self, ConfigCommand.self,
         ])
 }
