@@ -140,6 +140,15 @@ let package = Package(
             name: "SocketDiagnosticsTests",
             dependencies: ["CLinux", "ProcFS", "SocketDiagnostics", "TestSupport"],
             swiftSettings: strict),
+        .target(
+            name: "IdleSimulation", dependencies: ["IdleDetector"], path: "Tests/SimulationTests/Simulation",
+            swiftSettings: strict),
+        .executableTarget(
+            name: "idle-simulation", dependencies: ["IdleSimulation"], path: "Tests/SimulationTests/Driver",
+            swiftSettings: strict),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["IdleDetector", "IdleSimulation"],
+            path: "Tests/SimulationTests/Checks", swiftSettings: strict),
         .testTarget(
             name: "SupervisionTests", dependencies: ["Supervision"], swiftSettings: strict),
         .testTarget(
