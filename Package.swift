@@ -72,7 +72,8 @@ let package = Package(
         .target(
             name: "SamdCore",
             dependencies: [
-                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "NamespaceRelay", "PortWatcher", "ProcFS",
+                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "NamespaceRelay", "PortWatcher",
+                "ProcFS",
                 "SocketDiagnostics", "Supervision", "Systemd",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -113,7 +114,7 @@ let package = Package(
             name: "HTTPClientTests", dependencies: ["HTTPClient", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "IdleDetectorTests",
-            dependencies: ["CLinux", "Containers", "IdleDetector", "ProcFS", "Supervision", "TestSupport"],
+            dependencies: ["Containers", "IdleDetector", "ProcFS", "Supervision", "TestSupport"],
             resources: [.copy("Fixtures")],
             swiftSettings: strict),
         .testTarget(
@@ -130,7 +131,8 @@ let package = Package(
         .testTarget(
             name: "SamdCoreTests",
             dependencies: [
-                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "PortWatcher", "ProcFS", "SamdCore",
+                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "PortWatcher", "ProcFS",
+                "SamdCore",
                 "Supervision", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "Subprocess", package: "swift-subprocess"),

@@ -42,7 +42,9 @@ package struct ContainerFinder {
     }
 
     /// Forgets the processes for which `isNeeded` is false.
-    package mutating func forget(unless isNeeded: (Int32) -> Bool) { cache = cache.filter { isNeeded($0.key.pid) } }
+    package mutating func forget(unless isNeeded: (Int32) -> Bool) {
+        cache = cache.filter { isNeeded($0.key.pid) }
+    }
 
     private mutating func ownPlace() -> (process: UInt64, controlGroups: [String])? {
         if let own { return own }
@@ -71,7 +73,9 @@ package struct ContainerFinder {
     }
 
     /// Puts together what is known; docker's own name is looked up for containers that root made.
-    package func container(_ claim: ContainerEvidence.Claim, creator: UInt32, fallbackName: String) -> Container {
+    package func container(_ claim: ContainerEvidence.Claim, creator: UInt32, fallbackName: String)
+        -> Container
+    {
         var name = claim.name
         if name == nil, claim.runtime == .docker, creator == 0 { name = dockerName(of: claim.id) }
         if name == nil, !claim.id.isEmpty { name = String(claim.id.prefix(12)) }

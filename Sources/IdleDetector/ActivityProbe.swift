@@ -95,7 +95,8 @@ package struct ProcessEntry: Sendable, Equatable {
     package var isZombie: Bool
 
     package init(
-        pid: Int32, parent: Int32, group: Int32, session: Int32, terminal: Int32 = 0, foregroundGroup: Int32 = -1,
+        pid: Int32, parent: Int32, group: Int32, session: Int32, terminal: Int32 = 0,
+        foregroundGroup: Int32 = -1,
         startTime: UInt64, cpuTicks: UInt64 = 0, childTicks: UInt64 = 0, name: String, uid: UInt32,
         cgroup: String = "/", container: String? = nil, isWorkspace: Bool = true, isZombie: Bool = false
     ) {

@@ -35,9 +35,9 @@ struct ClaudeMachine {
         try tree.write("Name:\tclaude\nNSpid:\t\(Self.pid)\t\(Self.recordedPID)\n", to: "\(folder)/status")
         try tree.write("         0          0 4294967295\n", to: "\(folder)/uid_map")
         try tree.link("\(folder)/ns/pid", to: "pid:[\(Self.namespace)]")
-        try tree.link("\(folder)/cwd", to: "/work/app")
+        try tree.link("\(folder)/cwd", to: "/srv/app")
         try tree.link("\(folder)/root", to: "\(tree.root)/root")
-        try tree.write("", to: "root/work/app/README")
+        try tree.write("", to: "root/srv/app/README")
     }
 
     var home: ClaudeHome {
@@ -51,7 +51,7 @@ struct ClaudeMachine {
     var sessionFile: String { "\(config)/sessions/\(Self.recordedPID).json" }
 
     func transcript(_ session: String = Self.sessionID) -> String {
-        "\(config)/projects/-work-app/\(session).jsonl"
+        "\(config)/projects/-srv-app/\(session).jsonl"
     }
 
     func read() throws -> SessionRegistry.Reading {

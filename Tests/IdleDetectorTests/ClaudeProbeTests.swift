@@ -36,7 +36,7 @@ struct ClaudeProbeTests {
             #expect(
                 findings.signals == [
                     IdleDetector.Signal(
-                        id: "claude:4242:2351385", kind: kind, subject: "pid 4242 in dc1, /work/app",
+                        id: "claude:4242:2351385", kind: kind, subject: "pid 4242 in dc1, /srv/app",
                         detail: detail,
                         pid: 4242, container: "dc1", since: Moment(milliseconds: since),
                         changedAt: index == 0 ? nil : Moment(milliseconds: at))
@@ -94,7 +94,7 @@ struct ClaudeProbeTests {
         let machine = try ClaudeMachine()
         var probe = probe(machine)
         func look(_ status: String) throws -> IdleDetector.Signal? {
-            let text = #"{"pid":14352,"sessionId":"\#(ClaudeMachine.sessionID)","cwd":"/work/app"\#(status)}"#
+            let text = #"{"pid":14352,"sessionId":"\#(ClaudeMachine.sessionID)","cwd":"/srv/app"\#(status)}"#
             try machine.tree.write(text, to: machine.sessionFile)
             return try probe.look(ClaudeMachine.context([ClaudeMachine.entry()], at: 1000)).signals.first
         }
@@ -125,7 +125,7 @@ struct ClaudeProbeTests {
         #expect(blind.signals.first?.kind == .claudeUnknown)
         #expect(
             blind.blindSpot
-                == "pid 4242, /work/app: /home/dev/.claude/sessions/14352.json is no whole text of JSON")
+                == "pid 4242, /srv/app: /home/dev/.claude/sessions/14352.json is no whole text of JSON")
     }
 
     @Test("what may not be looked at is unknown and said with its reason")
@@ -238,7 +238,7 @@ struct ClaudeProbeTests {
         let namespace = try #require(try procfs.namespace(.process, of: process))
         func write(_ start: UInt64) throws {
             try tree.write(
-                #"{"pid":\#(process),"status":"busy","cwd":"/work/app","procStart":"\#(start)","#
+                #"{"pid":\#(process),"status":"busy","cwd":"/srv/app","procStart":"\#(start)","#
                     + #""pidDomain":"linux:0:pid:[\#(namespace)]"}"#,
                 to: "config/sessions/\(process).json")
         }

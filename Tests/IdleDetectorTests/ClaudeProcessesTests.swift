@@ -21,7 +21,7 @@ struct ClaudeProcessesTests {
         try tree.write(
             "node\0/usr/lib/node_modules/@anthropic-ai/claude-code/cli.js\0-p\0hello\0", to: "2/cmdline")
         try tree.write("node\0--no-warnings\0/usr/local/bin/claude\0", to: "3/cmdline")
-        try tree.write("node\0/work/app/server.js\0claude\0", to: "4/cmdline")
+        try tree.write("node\0/srv/app/server.js\0claude\0", to: "4/cmdline")
         try tree.write("bun\0/x/@anthropic-ai/claude-code/cli.js\0", to: "5/cmdline")
         try tree.write("vim\0/x/@anthropic-ai/claude-code/cli.js\0", to: "6/cmdline")
         var processes = ClaudeProcesses(procfs: ProcFileSystem(root: tree.root))
@@ -42,7 +42,7 @@ struct ClaudeProcessesTests {
         #expect(processes.find(in: table).isEmpty)
         try tree.write("node\0/usr/local/bin/claude\0", to: "2/cmdline")
         #expect(processes.find(in: table).count == 1)
-        try tree.write("node\0/work/app/server.js\0", to: "2/cmdline")
+        try tree.write("node\0/srv/app/server.js\0", to: "2/cmdline")
         #expect(processes.find(in: table).count == 1)
         var other = table
         other.entries[2]?.startTime = 21

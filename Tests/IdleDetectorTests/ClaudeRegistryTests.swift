@@ -19,7 +19,7 @@ struct ClaudeRegistryTests {
         let record = try SessionRecord(parsing: ClaudeFixtures.bytes("session-\(name).json"))
         #expect(record.status == status)
         #expect(record.waitingFor == waitingFor)
-        #expect(record.folder == "/work/app")
+        #expect(record.folder == "/srv/app")
         #expect(record.processNamespace == ClaudeMachine.namespace)
         #expect(record.version == "2.1.330")
         #expect(record.kind == "interactive")
@@ -105,7 +105,7 @@ struct ClaudeRegistryTests {
         #expect(
             try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=/x\0HOME=/y\0CLAUDE_CONFIG_DIR=/z\0").home.path
                 == "/x")
-        #expect(try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=conf\0").home.path == "/work/app/conf")
+        #expect(try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=conf\0").home.path == "/srv/app/conf")
         #expect(try ClaudeMachine(environment: "CLAUDE_CONFIG_DIR=\0HOME=/y/\0").home.path == "/y/.claude")
         #expect(throws: ClaudeHome.Failure.blind("its environment has neither CLAUDE_CONFIG_DIR nor HOME")) {
             try ClaudeMachine(environment: "XHOME=/y\0").home

@@ -62,7 +62,7 @@ struct ClaudeTranscriptTests {
     ) throws -> Bool {
         var budget = TranscriptFollower.sharedReadLimit
         return follower.look(
-            sessionID: session, folder: "/work/app", home: try machine.home, in: try machine.root(),
+            sessionID: session, folder: "/srv/app", home: try machine.home, in: try machine.root(),
             at: Moment(milliseconds: seconds * 1000), budget: &budget)
     }
 
@@ -81,7 +81,7 @@ struct ClaudeTranscriptTests {
         #expect(try look(&follower, machine, at: 102, session: id))
         #expect(try !look(&follower, machine, at: 103, session: id))
         try machine.tree.write(
-            "{}\n", to: "\(machine.config)/projects/-work-app/\(id)/subagents/agent-1.jsonl")
+            "{}\n", to: "\(machine.config)/projects/-srv-app/\(id)/subagents/agent-1.jsonl")
         #expect(try look(&follower, machine, at: 104, session: id))
         #expect(try !look(&follower, machine, at: 105, session: id))
     }
@@ -112,7 +112,7 @@ struct ClaudeTranscriptTests {
     func hostileID(_ id: String) throws {
         let machine = try ClaudeMachine()
         var follower = TranscriptFollower()
-        try machine.tree.write("{}\n", to: "\(machine.config)/projects/-work-app/.jsonl")
+        try machine.tree.write("{}\n", to: "\(machine.config)/projects/-srv-app/.jsonl")
         #expect(try !look(&follower, machine, at: 0, session: id))
         #expect(!follower.isFound)
     }
@@ -151,7 +151,7 @@ struct ClaudeTranscriptTests {
 
     @Test("the folder of a project is its path with dashes")
     func slug() {
-        #expect(TranscriptFollower.slug("/work/my_app.v2") == "-work-my-app-v2")
+        #expect(TranscriptFollower.slug("/srv/my_app.v2") == "-srv-my-app-v2")
         #expect(TranscriptFollower.slug("/ü/😀") == "-----")
     }
 }

@@ -218,16 +218,16 @@ struct ClaudeWakeUpTests {
     func file() throws {
         let machine = try ClaudeMachine()
         let root = try machine.root()
-        #expect(ScheduledTasksFile.jobs(of: "x", folder: "/work/app", in: root).isEmpty)
+        #expect(ScheduledTasksFile.jobs(of: "x", folder: "/srv/app", in: root).isEmpty)
         try machine.tree.write(
-            try ClaudeFixtures.text("scheduled_tasks.json"), to: "root/work/app/.claude/scheduled_tasks.json")
+            try ClaudeFixtures.text("scheduled_tasks.json"), to: "root/srv/app/.claude/scheduled_tasks.json")
         let maker = "b612aed9-b628-448d-a914-6e46838d7022"
-        #expect(ScheduledTasksFile.jobs(of: maker, folder: "/work/app", in: root).map(\.id) == ["01452c3f"])
-        #expect(ScheduledTasksFile.jobs(of: "other", folder: "/work/app", in: root).isEmpty)
+        #expect(ScheduledTasksFile.jobs(of: maker, folder: "/srv/app", in: root).map(\.id) == ["01452c3f"])
+        #expect(ScheduledTasksFile.jobs(of: "other", folder: "/srv/app", in: root).isEmpty)
         try machine.tree.write(
-            #"{"sessionId":"other","pid":1}"#, to: "root/work/app/.claude/scheduled_tasks.lock")
+            #"{"sessionId":"other","pid":1}"#, to: "root/srv/app/.claude/scheduled_tasks.lock")
         #expect(
-            ScheduledTasksFile.jobs(of: "other", folder: "/work/app", in: root).map(\.cron) == [
+            ScheduledTasksFile.jobs(of: "other", folder: "/srv/app", in: root).map(\.cron) == [
                 "32 16 23 11 *"
             ])
         #expect(ScheduledTasksFile.holder(try ClaudeFixtures.bytes("scheduled_tasks.lock")) == maker)

@@ -199,7 +199,9 @@ struct LookRoundsTests {
         #expect(snapshot?.probes[1].reason == "pid 7: denied")
     }
 
-    @Test("processes that cannot be read, or not all of them, are a report of their own", arguments: [true, false])
+    @Test(
+        "processes that cannot be read, or not all of them, are a report of their own",
+        arguments: [true, false])
     mutating func unreadable(whole: Bool) {
         script.state.withLock { state in
             if whole { state.failing = ["processes"] } else { state.isUnreadable = true }

@@ -1,5 +1,5 @@
-import Containers
 import CaddyConfig
+import Containers
 import PortWatcher
 import ProcFS
 import Testing

@@ -179,7 +179,7 @@ struct ClaudeSession {
             pid: entry.pid, container: entry.container, since: since, changedAt: changedAt)
     }
 
-    /// `pid 4242 in dc1, /work/app`
+    /// `pid 4242 in dc1, /srv/app`
     static func subject(_ entry: ProcessEntry, _ folder: String) -> String {
         var text = "pid \(entry.pid)"
         if let container = entry.container { text += " in \(SessionRecord.clean(container))" }

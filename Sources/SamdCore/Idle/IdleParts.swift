@@ -75,7 +75,8 @@ private struct WorkspaceProbe: ActivityProbe {
 
     mutating func look(_ context: LookContext) throws(ProbeFailure) -> ProbeFindings {
         for pid in context.claude.keys.sorted() where context.processes.entries[pid]?.container == nil {
-            guard worked.count < Self.folderLimit, let folder = try? procfs.workingDirectory(of: pid), folder != "/",
+            guard worked.count < Self.folderLimit, let folder = try? procfs.workingDirectory(of: pid),
+                folder != "/",
                 !worked.contains(folder)
             else { continue }
             worked.append(folder)
@@ -94,7 +95,9 @@ private struct WorkspaceProbe: ActivityProbe {
 
 /// Puts together what the idle monitor's thread works with.
 enum IdleParts {
-    static func make(_ configuration: Configuration, owners: OwnerCheck, users: any UserDatabase) -> IdleMonitor.Parts {
+    static func make(_ configuration: Configuration, owners: OwnerCheck, users: any UserDatabase)
+        -> IdleMonitor.Parts
+    {
         let procfs = ProcFileSystem()
         let idle = configuration.idle
         var catalogue = ProcessCatalogue()
