@@ -84,11 +84,13 @@ ensure_setup() { SAMD_SETUP_QUIET=1 "$root/scripts/setup.sh" "${1:-build}"; }
 
 caddy_2_6=$cache/bin/caddy-2.6
 caddy_2_11=$cache/bin/caddy-2.11
+claude=$cache/bin/claude
 
 # What tests and benchmarks find their parts by. A variable that is set already is left alone.
 export_test_environment() {
     export SAMD_TEST_CADDY_2_6=${SAMD_TEST_CADDY_2_6:-$caddy_2_6}
     export SAMD_TEST_CADDY_2_11=${SAMD_TEST_CADDY_2_11:-$caddy_2_11}
+    export SAMD_TEST_CLAUDE=${SAMD_TEST_CLAUDE:-$claude}
     export SAMD_CACHE=${SAMD_CACHE:-$cache}
     local package
     package=$root/dist/samd_$(<"$root/VERSION")_$(dpkg --print-architecture).deb

@@ -132,7 +132,31 @@ set_up_old_caddy() {
     ln -sfn "$cache/caddy-2.6/usr/bin/caddy" "$caddy_2_6"
 }
 
+# The real Claude Code, which the wheel of its SDK bundles: for the tests alone, and only that one file of the wheel.
+set_up_claude() {
+    local requirements download
+    requirements=$(cat Tests/claude.txt)
+    if stamped claude "$requirements" "$cache" && [ -x "$claude" ]; then
+        return
+    fi
+    work "Claude Code for the system tests, unpacked into .cache/claude"
+    download=$(mktemp -d)
+    run_logged setup-claude 900 "$venv/bin/python" -m pip download --disable-pip-version-check --no-deps \
+        --no-cache-dir --only-binary :all: --dest "$download" -r Tests/claude.txt ||
+        { rm -rf "$download"; die "setup: pip could not download Tests/claude.txt"; }
+    rm -rf "$cache/claude"
+    mkdir -p "$cache/claude" "$cache/bin"
+    "$venv/bin/python" scripts/unpack_claude.py "$download"/claude_agent_sdk-*.whl "$cache/claude/claude" ||
+        { rm -rf "$download"; die "setup: the wheel of Tests/claude.txt could not be unpacked"; }
+    rm -rf "$download"
+    ln -sfn "$cache/claude/claude" "$claude"
+    stamp claude "$requirements" "$cache"
+}
+
 [ "$level" = build ] || set_up_venv
-[ "$level" != test ] || set_up_old_caddy
+if [ "$level" = test ]; then
+    set_up_old_caddy
+    set_up_claude
+fi
 
 [ -z "$opened" ] || note "setup ($level): ready after $(seconds_since "$started") s"
