@@ -27,11 +27,13 @@ class Container:
         command: Sequence[str],
         publish: Sequence[str] = (),
         user: str = "root",
+        binds: Sequence[str] = (),
     ) -> None:
-        """Starts it. `publish` has podman's `-p` values, such as "8088:3000"."""
+        """Starts it. `publish` has podman's `-p` values, such as "8088:3000"; `binds` files that it has from the machine."""
         self._machine = machine
         self.name = name
         options = [f"--name={name}", f"--user={user}", *(f"--publish={value}" for value in publish)]
+        options += [f"--volume={place}:{place}:ro" for place in binds]
         machine.run(
             ["podman", "run", "--detach", *_OPTIONS, *options, "--rootfs", f"{CONTAINER_IMAGE}:O", *command]
         )
@@ -62,6 +64,18 @@ class Container:
     def pid(self) -> int:
         """Its first process, as the machine numbers it."""
         return int(self._inspect("{{.State.Pid}}"))
+
+    def pid_in_machine(self, pid: int) -> int:
+        """How the machine numbers a process of it."""
+        pattern = rf"^NSpid:\t[0-9]+\t{pid}$"
+        listed = self._machine.output(f"grep --files-with-matches --perl-regexp '{pattern}' /proc/[0-9]*/status || true")
+        namespace = self._machine.output(["readlink", f"/proc/{self.pid}/ns/pid"])
+        pids = [int(place.split("/")[2]) for place in listed.split()]
+        return next(
+            found
+            for found in pids
+            if self._machine.output(["readlink", f"/proc/{found}/ns/pid"], check=False) == namespace
+        )
 
     def signal(self, name: str) -> None:
         """Sends a signal to its first process."""

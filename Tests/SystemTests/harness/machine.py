@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shlex
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -71,11 +72,11 @@ class CommandEnded(AssertionError):
 class RunningCommand:
     """A command that runs in a machine beside the test."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], with_input: bool = False) -> None:
         self._arguments = arguments
         self._nsenter = subprocess.Popen(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if with_input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,6 +90,25 @@ class RunningCommand:
         if not line:
             raise CommandEnded(f"ended while a line was waited for: {shlex.join(self._arguments)}")
         return line.rstrip("\n")
+
+    def lines(self) -> Iterator[str]:
+        """The lines of its output as they come, without their ends, until it ends."""
+        assert self._nsenter.stdout is not None
+        for line in self._nsenter.stdout:
+            yield line.rstrip("\n")
+
+    def pieces(self) -> Iterator[str]:
+        """Its output as it comes, line or not, until it ends. Not for use together with what reads lines."""
+        assert self._nsenter.stdout is not None
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        while data := os.read(self._nsenter.stdout.fileno(), 65536):
+            yield decoder.decode(data)
+
+    def write(self, text: str) -> None:
+        """Gives input to a command that was started with input."""
+        assert self._nsenter.stdin is not None
+        self._nsenter.stdin.write(text)
+        self._nsenter.stdin.flush()
 
     def send_signal(self, which: signal.Signals) -> bool:
         """Sends a signal to the command and what it started; false when nothing of it runs."""
@@ -107,6 +127,9 @@ class RunningCommand:
         # Not communicate(): with a timeout it reads the descriptor and loses what read_line() left in the buffer.
         assert self._nsenter.stdout is not None
         rest = self._nsenter.stdout.read()
+        if self._nsenter.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._nsenter.stdin.close()
         self._nsenter.wait(timeout=COMMAND_TIMEOUT_SECONDS)
         return rest
 
@@ -195,9 +218,9 @@ class Machine:
         """What a successful command printed, without the white space around it."""
         return self.run(command, **options).stdout.strip()
 
-    def start(self, command: Command, user: str | None = None) -> RunningCommand:
+    def start(self, command: Command, user: str | None = None, with_input: bool = False) -> RunningCommand:
         """Starts a command in the machine and lets it run, at the longest until the machine ends."""
-        running = RunningCommand(self._inside(command, user, None))
+        running = RunningCommand(self._inside(command, user, None), with_input)
         self._started.append(running)
         return running
 

@@ -22,6 +22,7 @@ def wait_for(
     what: str,
     timeout: float = TIMEOUT_SECONDS,
     explain: Callable[[], str] | None = None,
+    interval: float = INTERVAL_SECONDS,
 ) -> T:
     """The condition's first true value. After `timeout` seconds an AssertionError tells what was seen."""
     deadline = time.monotonic() + timeout
@@ -36,7 +37,7 @@ def wait_for(
             seen = error
         if time.monotonic() >= deadline:
             break
-        time.sleep(INTERVAL_SECONDS)
+        time.sleep(interval)
     text = f"waited {timeout:g} s in vain until {what}; last seen: {seen!s:.2000}"
     if explain is not None:
         text += "\n" + explain()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 SUITE = "bookworm"
 
-# What a Debian 12 cloud image has that matters here, Caddy, what samd's package depends on, and podman with what it
-# takes to give containers networks of their own.
+# What a Debian 12 cloud image has that matters here, Caddy, what samd's package depends on, podman with what it takes to
+# give containers networks of their own, and what people sit at: OpenSSH and tmux.
 PACKAGES = (
     "aardvark-dns",
     "ca-certificates",
@@ -28,11 +28,14 @@ PACKAGES = (
     "libpam-systemd",
     "libssl3",
     "netavark",
+    "openssh-client",
+    "openssh-server",
     "podman",
     "procps",
     "python3",
     "systemd",
     "systemd-sysv",
+    "tmux",
     "util-linux",
 )
 
@@ -47,6 +50,8 @@ CUSTOMISE = (
     # No test waits for timers, and no machine here has a console or a disk of its own.
     "chroot $1 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer"
     " fstrim.timer systemd-tmpfiles-clean.timer console-getty.service getty.target systemd-networkd.service",
+    # A test that logs in starts it; to others it would be one more listener.
+    "chroot $1 systemctl disable ssh.service",
     # Tests start containers by podman's command, which needs none of its services.
     "chroot $1 systemctl mask podman.service podman.socket podman-restart.service podman-auto-update.service"
     " podman-auto-update.timer",
