@@ -24,6 +24,7 @@ SESSIONS = f"{HOME}/.claude/sessions"
 # Podman's bridge, on which containers reach the machine.
 _BRIDGE = "10.88.0.1"
 _KEY = "sk-ant-no-key-0123456789abcdef0123456789"
+_REPL = ("--permission-mode=manual", "--allowedTools=Bash")
 # Starting is most of all reading a large binary.
 START_TIMEOUT_SECONDS = 40.0
 
@@ -176,11 +177,15 @@ class ClaudeCode:
         self._ssh = ssh
         self._seen = seen
 
-    def repl(self, name: str, place: Place = Place(), options: Sequence[str] = ()) -> Session:
+    def repl(self, name: str, place: Place = Place()) -> Session:
         """Starts one at a prompt in a project of its own; it may run commands, but asks before it writes files."""
-        session = self._start(name, place, ["--permission-mode=manual", "--allowedTools=Bash", *options])
+        session = self._start(name, place, _REPL)
         session.wait_status("idle")
         return session
+
+    def untyped(self, name: str, prompt: str, place: Place = Place()) -> Session:
+        """The same with a first prompt for which nobody touches a key."""
+        return self._start(name, place, [*_REPL, prompt])
 
     def one_shot(self, name: str, prompt: str, place: Place = Place()) -> Session:
         """Starts `claude -p` in a project of its own."""

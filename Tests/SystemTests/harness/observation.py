@@ -80,6 +80,10 @@ class Observation:
             shown = "\n".join(json.dumps(line) for line in self._lines[-_SHOWN_LINES:])
         raise AssertionError(f"waited {timeout:g} s in vain until {what}; seen last:\n{shown}")
 
+    def idle_now(self) -> dict[str, Any]:
+        """What samd says of the machine's use, as of the last look."""
+        return self.wait(lambda lines: [line["idle"] for line in lines if "idle" in line][-1:], "samd answers")[0]
+
     def wait_mark(self, name: str, root: str = "machine") -> float:
         """Waits until a command has made its mark, and returns when that was seen."""
 

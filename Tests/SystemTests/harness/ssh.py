@@ -24,11 +24,17 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _SCREEN_CHARACTERS = 3000
 
 
+# Asks the terminal where its cursor is, and what it says.
+_QUERY, _ANSWER = "\x1b[6n", "\x1b[1;1R"
+
+
 class Terminal:
     """A program at a terminal of its own, and who sits there."""
 
-    def __init__(self, running: RunningCommand) -> None:
+    def __init__(self, running: RunningCommand, answers: bool = False) -> None:
+        """A terminal that answers says where its cursor is when it is asked."""
         self._running = running
+        self._answers = answers
         self._text = ""
         self._seen = 0
         self._changed = threading.Condition()
@@ -61,6 +67,8 @@ class Terminal:
         for piece in self._running.pieces():
             with self._changed:
                 self._text += piece
+                if self._answers and _QUERY in piece:
+                    self._running.write(_ANSWER)
                 self._changed.notify_all()
 
 
@@ -78,8 +86,8 @@ class SSH:
             machine.put_file(f"{home}/.ssh/authorized_keys", public)
         machine.run(["systemctl", "start", "ssh.service"])
 
-    def log_in(self, user: str, command: str | None = None, rows: int = 50, columns: int = 160) -> Terminal:
+    def log_in(self, user: str, command: str | None = None, answers: bool = False) -> Terminal:
         """Opens a session with a terminal; without a command it runs the user's shell."""
-        sized = f"stty rows {rows} columns {columns}; exec {command or '$SHELL -l'}"
+        sized = f"stty rows 50 columns 160; export TERM=xterm-256color; exec {command or '$SHELL -l'}"
         arguments = ["ssh", "-tt", *_OPTIONS, f"{user}@127.0.0.1", f"sh -c {shlex.quote(sized)}"]
-        return Terminal(self._machine.start(arguments, with_input=True))
+        return Terminal(self._machine.start(arguments, with_input=True), answers)

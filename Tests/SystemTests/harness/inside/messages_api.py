@@ -51,9 +51,11 @@ def log(**entry: object) -> None:
 
 
 def texts_of(message: dict[str, Any]) -> list[str]:
-    """What the user wrote in a message."""
+    """What the user wrote in a message; nothing in one that brings the results of tools."""
     content = message.get("content")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+    if any(block.get("type") == "tool_result" for block in blocks):
+        return []
     texts = [block.get("text", "") for block in blocks if block.get("type") == "text"]
     return [text for text in texts if not any(mark in text for mark in NOT_THE_USERS)]
 

@@ -7,7 +7,7 @@ samd's socket, or null. Each change is a line of JSON with "at", the monotonic c
     {"at": …, "root": NAME, "session": PID, "entry": {…}}    a file of the registry; null when it is gone
     {"at": …, "root": NAME, "gone": PID}                     a process that the registry named ended
     {"at": …, "root": NAME, "mark": FILE}                    a new file in the folder of marks
-    {"at": …, "idle": {…}}                                   the answer of GET /v1/idle
+    {"at": …, "idle": {…}}                                   the answer of GET /v1/idle, without what every answer changes
 """
 
 from __future__ import annotations
@@ -103,6 +103,10 @@ class Idle:
         except (OSError, http.client.HTTPException):
             self._connection = None
             return
+        for key in ("at", "explanation", "settings"):
+            answer.pop(key, None)
+        for probe in answer.get("probes", []):
+            probe.pop("lastLook", None)
         if answer != self._last:
             self._last = answer
             emit(time.monotonic(), idle=answer)
