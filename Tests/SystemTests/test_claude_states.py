@@ -1,4 +1,4 @@
-"""What the real Claude Code does is known to samd within a second, whether it works, asks, waits for its user or is gone."""
+"""What the real Claude Code does is known to samd within a second: it works, asks, waits for its user or is gone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from harness.observation import Observation, marking
 from harness.samd import Samd
 from harness.ssh import SSH
 
-MACHINE = Place()
 # Runs in its project's folder until a file is there.
 UNTIL_STOPPED = "sh -c 'while [ ! -e stop ]; do sleep 0.1; done; rm stop'"
-# A process that nothing watches any more is missed at the next sweep.
-ORPHAN_SECONDS = 5.0
+# A process of which nothing tells that it ends is missed at the next sweep.
+SWEEP_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -41,36 +40,43 @@ def api(samd: Samd) -> MessagesAPI:
 
 
 @pytest.fixture(scope="module")
-def container(samd: Samd) -> Place:
+def ssh(samd: Samd) -> SSH:
+    return SSH(samd.machine)
+
+
+@pytest.fixture(scope="module", params=["machine", "container"])
+def place(request: pytest.FixtureRequest, samd: Samd) -> Place:
+    """Where Claude runs: everything is asked on the machine and in a container."""
+    if request.param == "machine":
+        return Place()
     command = ["tail", "-f", "/dev/null"]
     return Place("dc1", Container(samd.machine, "dc1", command, user="dev", binds=[BINARY]))
 
 
 @pytest.fixture(scope="module")
-def seen(samd: Samd, container: Place) -> Iterator[Observation]:
-    """Everything that happens in the module."""
-    roots = {place.name: place.root for place in (MACHINE, container)}
-    with Observation(samd.machine, SESSIONS, roots) as observation:
+def seen(samd: Samd, place: Place) -> Iterator[Observation]:
+    """Everything that happens at a place."""
+    with Observation(samd.machine, SESSIONS, {place.name: place.root}) as observation:
         yield observation
 
 
 @pytest.fixture(scope="module")
-def claude(samd: Samd, api: MessagesAPI, seen: Observation) -> ClaudeCode:
-    return ClaudeCode(samd.machine, SSH(samd.machine), seen)
+def claude(samd: Samd, api: MessagesAPI, ssh: SSH, seen: Observation) -> ClaudeCode:
+    return ClaudeCode(samd.machine, ssh, seen)
 
 
 @pytest.fixture(scope="module")
-def shared(claude: ClaudeCode) -> list[Session]:
+def shared(place: Place) -> list[Session]:
     """The session that tests leave at its prompt for the next one."""
     return []
 
 
 @pytest.fixture
-def repl(claude: ClaudeCode, shared: list[Session], request: pytest.FixtureRequest) -> Iterator[Session]:
+def repl(
+    claude: ClaudeCode, shared: list[Session], place: Place, request: pytest.FixtureRequest
+) -> Iterator[Session]:
     """A session at its prompt; a test that does not come to its end does not hand its session on."""
-    if not shared:
-        shared.append(claude.repl(f"after-{request.node.name.replace('_', '-')}"))
-    session = shared.pop()
+    session = shared.pop() if shared else claude.repl(f"for-{abs(hash(request.node.name))}", place)
     yield session
     if session.is_at_prompt:
         shared.append(session)
@@ -78,7 +84,7 @@ def repl(claude: ClaudeCode, shared: list[Session], request: pytest.FixtureReque
         session.terminal.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shows(seen: Observation) -> Callable[..., None]:
     """Asserts that samd shows a session as something, a second after an instant at the latest."""
 
@@ -89,8 +95,7 @@ def shows(seen: Observation) -> Callable[..., None]:
             mine = [entry for entry in idle.signals(answer, kind) if entry.get("pid") == pid]
             return any(detail in (entry.get("detail") or "") for entry in mine)
 
-        took = idle.shows(seen, f"{kind} {detail} for {pid} in {session.place.name}", is_shown, since)
-        print(f"{session.place.name}: {kind} {detail} after {took * 1000:.0f} ms")
+        idle.shows(seen, f"{kind} {detail} for {pid} in {session.place.name}", is_shown, since)
 
     return shows
 
@@ -103,62 +108,80 @@ def has_tool(session: Session) -> Callable[[Answer], bool]:
     )
 
 
+def has_no_tool(session: Session) -> Callable[[Answer], bool]:
+    shown = has_tool(session)
+    return lambda answer: not shown(answer)
+
+
 def is_gone(session: Session) -> Callable[[Answer], bool]:
     pid = session.machine_pid
+    states = ("busy", "shell", "asking", "prompt", "unknown")
     return lambda answer: not any(
-        entry.get("pid") == pid and entry["kind"].startswith("claude.") for entry in answer["signals"]
+        entry.get("pid") == pid and entry["kind"].removeprefix("claude.") in states
+        for entry in answer["signals"]
     )
 
 
+def has_orphan(answer: Answer) -> bool:
+    return bool(idle.signals(answer, "claude.orphan"))
+
+
+def has_no_orphan(answer: Answer) -> bool:
+    return not has_orphan(answer)
+
+
 def test_a_repl_that_nobody_has_touched_is_at_its_prompt(
-    claude: ClaudeCode, shared: list[Session], shows: Callable[..., None]
+    claude: ClaudeCode, place: Place, shared: list[Session], shows: Callable[..., None]
 ) -> None:
-    session = claude.repl("untouched")
+    session = claude.repl("untouched", place)
     shows(session, "claude.prompt", session.wait_status("idle"))
     shared.append(session)
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        pytest.param({"every": 0.5}, id="slow-stream"),
-        pytest.param({}, id="silent-stream"),
-    ],
-)
+@pytest.mark.parametrize("pace", [pytest.param(0.5, id="slowly"), pytest.param(None, id="silently")])
 def test_a_turn_is_busy_however_slowly_the_answer_comes(
-    repl: Session,
-    api: MessagesAPI,
-    shows: Callable[..., None],
-    reply: dict[str, float],
-    request: pytest.FixtureRequest,
+    repl: Session, api: MessagesAPI, shows: Callable[..., None], pace: float | None
 ) -> None:
-    gate = request.node.callspec.id
-    repl.say(api.script(gate, text("There it is.", gate=gate, **reply)))
+    gate = api.gate()
+    repl.say(api.script("stream", text("There it is.", gate=gate, every=pace)))
     busy = repl.wait_status("busy", since=repl.last_change)
     shows(repl, "claude.busy", busy)
     api.open(gate)
     shows(repl, "claude.prompt", repl.wait_status("idle", since=busy))
 
 
-def test_a_command_that_claude_runs_is_its_tool(
-    repl: Session, api: MessagesAPI, seen: Observation, shows: Callable[..., None]
+def test_a_turn_that_is_interrupted_is_over(
+    repl: Session, api: MessagesAPI, shows: Callable[..., None]
 ) -> None:
-    repl.say(api.script("tool", bash(marking("tool", "tail -f /dev/null"))))
+    repl.say(api.script("interrupted", text(gate=api.gate(), every=0.2)))
     busy = repl.wait_status("busy", since=repl.last_change)
-    started = seen.wait_mark("tool")
-    idle.shows(seen, "the tool", has_tool(repl), started)
     shows(repl, "claude.busy", busy)
+    repl.keys("\x03")
+    shows(repl, "claude.prompt", repl.wait_status("idle", since=busy))
+
+
+def test_a_command_that_claude_runs_is_its_tool(
+    repl: Session, api: MessagesAPI, place: Place, seen: Observation, shows: Callable[..., None]
+) -> None:
+    repl.say(api.script("command", bash(marking("command", "tail -f /dev/null"))))
+    started = seen.wait_mark("command", place.name)
+    idle.shows(seen, "the tool", has_tool(repl), started)
+    shows(repl, "claude.busy", started)
     repl.keys("\x03")
     stopped = repl.wait_status("idle", since=started)
     shows(repl, "claude.prompt", stopped)
-    idle.shows(seen, "no tool", lambda answer: not has_tool(repl)(answer), stopped)
+    idle.shows(seen, "no tool", has_no_tool(repl), stopped, SWEEP_SECONDS)
 
 
 def test_a_question_for_permission_is_asking(
     repl: Session, api: MessagesAPI, shows: Callable[..., None]
 ) -> None:
-    repl.say(api.script("permission", tool("Write", file_path="note.txt", content="Well.")))
-    asked = repl.wait_status("waiting", since=repl.last_change)
+    gate = api.gate()
+    repl.say(api.script("permission", tool("Write", gate=gate, file_path="note.txt", content="Well.")))
+    busy = repl.wait_status("busy", since=repl.last_change)
+    shows(repl, "claude.busy", busy)
+    api.open(gate)
+    asked = repl.wait_status("waiting", since=busy)
     shows(repl, "claude.asking", asked, detail="permission")
     repl.agree()
     shows(repl, "claude.prompt", repl.wait_status("idle", since=asked))
@@ -177,14 +200,15 @@ def test_a_question_of_claudes_own_is_asking(
 
 
 def test_a_request_that_is_tried_again_after_an_overload_is_busy(
-    repl: Session, api: MessagesAPI, seen: Observation, shows: Callable[..., None]
+    repl: Session, api: MessagesAPI, shows: Callable[..., None]
 ) -> None:
-    repl.say(api.script("overload", refusal(529, gate="overload")))
+    gate = api.gate()
+    repl.say(api.script("overload", refusal(529, gate)))
     busy = repl.wait_status("busy", since=repl.last_change)
     shows(repl, "claude.busy", busy)
-    api.wait_requests(2, {"status": 529})
+    api.wait_replies(2, gate)
     shows(repl, "claude.busy", time.monotonic())
-    api.open("overload")
+    api.open(gate)
     shows(repl, "claude.prompt", repl.wait_status("idle", since=busy))
 
 
@@ -202,112 +226,61 @@ def test_a_background_command_at_the_prompt_is_a_shell_until_it_ends(
 
 
 def test_a_subagent_is_busy_and_its_commands_are_tools(
-    repl: Session, api: MessagesAPI, seen: Observation, shows: Callable[..., None]
+    repl: Session, api: MessagesAPI, place: Place, seen: Observation, shows: Callable[..., None]
 ) -> None:
     helper = api.script("helper", bash(marking("subagent", UNTIL_STOPPED)))
     ask = {"description": "helper", "prompt": helper, "subagent_type": "general-purpose"}
     repl.say(api.script("agent", tool("Agent", **ask)))
-    busy = repl.wait_status("busy", since=repl.last_change)
-    shows(repl, "claude.busy", busy)
-    started = seen.wait_mark("subagent")
+    started = seen.wait_mark("subagent", place.name)
     idle.shows(seen, "the subagent's command", has_tool(repl), started)
     shows(repl, "claude.busy", started)
     repl.make_file("stop")
     shows(repl, "claude.prompt", repl.wait_status("idle", since=started))
 
 
-def test_a_run_without_a_terminal_is_busy_and_then_gone(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None]
+def test_a_run_without_a_prompt_is_busy_and_then_gone(
+    claude: ClaudeCode, api: MessagesAPI, place: Place, seen: Observation, shows: Callable[..., None]
 ) -> None:
-    session = claude.one_shot("one-shot", api.script("one-shot", text("There it is.", gate="one-shot")))
+    gate = api.gate()
+    session = claude.one_shot("one-shot", api.script("one-shot", text("There it is.", gate=gate)), place)
     shows(session, "claude.busy", session.wait_status("busy"))
-    api.open("one-shot")
-    idle.shows(seen, "the run is gone", is_gone(session), session.wait_gone())
+    gone = is_gone(session)
+    api.open(gate)
+    idle.shows(seen, "the run is gone", gone, session.wait_gone())
 
 
-def test_a_turn_that_is_interrupted_is_over(
-    repl: Session, api: MessagesAPI, shows: Callable[..., None]
+def test_a_claude_whose_user_leaves_is_gone(
+    claude: ClaudeCode, place: Place, seen: Observation, shows: Callable[..., None]
 ) -> None:
-    repl.say(api.script("interrupted", text(gate="never", every=0.2)))
-    busy = repl.wait_status("busy", since=repl.last_change)
-    shows(repl, "claude.busy", busy)
-    repl.keys("\x03")
-    shows(repl, "claude.prompt", repl.wait_status("idle", since=busy))
-
-
-def test_a_claude_killed_in_a_turn_is_gone(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None]
-) -> None:
-    killed_in_a_turn(claude, api, seen, shows, MACHINE)
-
-
-def test_a_command_that_outlives_its_killed_claude_is_an_orphan(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None]
-) -> None:
-    killed_with_a_tool(claude, api, seen, shows, MACHINE)
-
-
-def test_a_claude_in_a_container_works_asks_waits_and_goes(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None], container: Place
-) -> None:
-    session = claude.repl("contained", container)
-    prompt = session.wait_status("idle")
-    shows(session, "claude.prompt", prompt)
-    session.say(api.script("contained", tool("Write", gate="contained", file_path="note.txt", content="Well.")))
-    busy = session.wait_status("busy", since=prompt)
-    shows(session, "claude.busy", busy)
-    api.open("contained")
-    asked = session.wait_status("waiting", since=busy)
-    shows(session, "claude.asking", asked, detail="permission")
-    session.agree()
-    prompt = session.wait_status("idle", since=asked)
-    shows(session, "claude.prompt", prompt)
+    session = claude.repl("left", place)
+    shows(session, "claude.prompt", session.wait_status("idle"))
     gone = is_gone(session)
     session.leave()
     idle.shows(seen, "Claude is gone", gone, session.wait_gone())
+    assert not session.is_in_registry
 
 
-def test_a_claude_killed_in_a_turn_in_a_container_is_gone(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None], container: Place
+def test_a_claude_killed_in_a_turn_is_gone(
+    claude: ClaudeCode, api: MessagesAPI, place: Place, seen: Observation, shows: Callable[..., None]
 ) -> None:
-    killed_in_a_turn(claude, api, seen, shows, container)
-
-
-def test_a_command_in_a_container_that_outlives_its_killed_claude_is_an_orphan(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None], container: Place
-) -> None:
-    killed_with_a_tool(claude, api, seen, shows, container)
-
-
-def killed_in_a_turn(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None], place: Place
-) -> None:
-    """Kills a Claude whose answer is on its way."""
-    session = claude.repl("killed", place)
-    session.say(api.script("killed", text(gate="never", every=0.2)))
+    session = claude.untyped("killed", api.script("killed", text(gate=api.gate(), every=0.2)), place)
     shows(session, "claude.busy", session.wait_status("busy"))
     gone = is_gone(session)
     session.kill()
     idle.shows(seen, "Claude is gone", gone, session.wait_gone())
-    assert session.is_in_registry, "a killed Claude leaves its entry behind"
+    assert session.is_in_registry, "its entry still says that it is busy"
 
 
-def killed_with_a_tool(
-    claude: ClaudeCode, api: MessagesAPI, seen: Observation, shows: Callable[..., None], place: Place
+def test_a_command_that_outlives_its_killed_claude_is_an_orphan(
+    claude: ClaudeCode, api: MessagesAPI, place: Place, seen: Observation, shows: Callable[..., None]
 ) -> None:
-    """Kills a Claude while its command runs, and then lets the command end."""
-    session = claude.repl("bereft", place)
-    mark = f"bereft-in-{place.name}"
-    session.say(api.script(mark, bash(marking(mark, UNTIL_STOPPED))))
-    started = seen.wait_mark(mark, place.name)
+    session = claude.untyped("bereft", api.script("bereft", bash(marking("bereft", UNTIL_STOPPED))), place)
+    started = seen.wait_mark("bereft", place.name)
     idle.shows(seen, "the tool", has_tool(session), started)
-    idle.shows(seen, "no orphan", lambda answer: not idle.signals(answer, "claude.orphan"), started)
+    idle.shows(seen, "no orphan", has_no_orphan, started)
     gone = is_gone(session)
     session.kill()
     killed = session.wait_gone()
-    idle.shows(seen, "the orphan", lambda answer: bool(idle.signals(answer, "claude.orphan")), killed)
     idle.shows(seen, "Claude is gone", gone, killed)
-    ended = session.make_file("stop")
-    idle.shows(
-        seen, "no orphan any more", lambda answer: not idle.signals(answer, "claude.orphan"), ended, ORPHAN_SECONDS
-    )
+    idle.shows(seen, "the orphan", has_orphan, killed)
+    idle.shows(seen, "no orphan any more", has_no_orphan, session.make_file("stop"), SWEEP_SECONDS)

@@ -80,8 +80,9 @@ while True:
         with socket.socket() as connection:
             connection.settimeout(1)
             connection.connect_ex(("127.0.0.1", port))
-    subprocess.run(["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                    "guest@127.0.0.1", "true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    options = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")
+    subprocess.run(["ssh", *(f"-o{option}" for option in options), "guest@127.0.0.1", "true"],
+                   stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for method, headers in (("GET", {}), ("POST", {}), ("POST", {"Authorization": guess, "Sec-Fetch-User": "?1"})):
         connection = http.client.HTTPConnection("127.0.0.1", 8080, timeout=10)
         connection.request(method, "/", headers={"Host": host, **headers})
@@ -215,7 +216,8 @@ def is_touch(kind: str, since: float) -> Callable[[Signal], bool]:
     def condition(signal: Signal) -> bool:
         changed = signal.get("changedAt")
         # Timestamps have whole seconds, and terminals' are up to 8 s behind.
-        return signal["kind"] == kind and signal["counts"] == "touched" and bool(changed) and moment(changed) >= since - 1
+        is_new = bool(changed) and moment(changed) >= since - 1
+        return signal["kind"] == kind and signal["counts"] == "touched" and is_new
 
     return condition
 

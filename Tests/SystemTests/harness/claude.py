@@ -96,7 +96,8 @@ class Session:
 
     def say(self, text: str) -> None:
         """Types a prompt and sends it."""
-        self.terminal.type(text)
+        # Ctrl-U: an interrupted prompt comes back to be edited.
+        self.terminal.type("\x15" + text)
         # Wait for the echo: keys that come in one piece are taken for a paste, whose return is no key.
         self.terminal.wait_for(text.split()[-1])
         self.terminal.type("\r")

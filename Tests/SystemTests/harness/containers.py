@@ -29,7 +29,7 @@ class Container:
         user: str = "root",
         binds: Sequence[str] = (),
     ) -> None:
-        """Starts it. `publish` has podman's `-p` values, such as "8088:3000"; `binds` files that it has from the machine."""
+        """Starts it. `publish` has podman's `-p` values, such as "8088:3000"; `binds` is what it has of the machine."""
         self._machine = machine
         self.name = name
         options = [f"--name={name}", f"--user={user}", *(f"--publish={value}" for value in publish)]
@@ -68,7 +68,9 @@ class Container:
     def pid_in_machine(self, pid: int) -> int:
         """How the machine numbers a process of it."""
         pattern = rf"^NSpid:\t[0-9]+\t{pid}$"
-        listed = self._machine.output(f"grep --files-with-matches --perl-regexp '{pattern}' /proc/[0-9]*/status || true")
+        listed = self._machine.output(
+            f"grep --no-messages --files-with-matches --perl-regexp '{pattern}' /proc/[0-9]*/status || true"
+        )
         namespace = self._machine.output(["readlink", f"/proc/{self.pid}/ns/pid"])
         pids = [int(place.split("/")[2]) for place in listed.split()]
         return next(

@@ -47,6 +47,7 @@ class MessagesAPI:
     def __init__(self, machine: Machine) -> None:
         """Starts it and waits until it listens."""
         self._machine = machine
+        self._gates = 0
         machine.put_file("/opt/messages_api.py", _PROGRAM.read_text())
         machine.run(["mkdir", "-p", _FOLDER])
         machine.run(
@@ -63,17 +64,22 @@ class MessagesAPI:
         self._machine.put_file(f"{_FOLDER}/{name}.json", json.dumps(replies))
         return f"act {name}"
 
+    def gate(self) -> str:
+        """A new gate, which is closed."""
+        self._gates += 1
+        return f"gate-{self._gates}"
+
     def open(self, gate: str) -> None:
         """Lets go what a gate holds back, now and later."""
         self._machine.put_file(f"{_FOLDER}/{gate}.open", "")
 
-    def wait_requests(self, count: int, reply: Reply) -> None:
-        """Waits until something was replied so many times."""
+    def wait_replies(self, count: int, gate: str) -> None:
+        """Waits until what a gate holds back was asked for so many times."""
 
-        def replied() -> bool:
-            return sum(reply.items() <= entry["reply"].items() for entry in self.requests()) >= count
+        def asked() -> bool:
+            return sum(entry["reply"].get("gate") == gate for entry in self.requests()) >= count
 
-        self._machine.wait_for(replied, f"{reply} was replied {count} times", 30, "messages-api")
+        self._machine.wait_for(asked, f"{gate} was asked for {count} times", 30, "messages-api")
 
     def requests(self) -> list[dict[str, Any]]:
         """What was asked so far, and what was answered."""

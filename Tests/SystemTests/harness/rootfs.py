@@ -12,8 +12,8 @@ from pathlib import Path
 
 SUITE = "bookworm"
 
-# What a Debian 12 cloud image has that matters here, Caddy, what samd's package depends on, podman with what it takes to
-# give containers networks of their own, and what people sit at: OpenSSH and tmux.
+# What a Debian 12 cloud image has that matters here, Caddy, what samd's package depends on, podman with what it takes
+# to give containers networks of their own, and what people sit at: OpenSSH and tmux.
 PACKAGES = (
     "aardvark-dns",
     "ca-certificates",

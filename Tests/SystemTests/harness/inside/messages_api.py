@@ -1,14 +1,14 @@
 """A Messages API that answers as it was told beforehand; runs inside a machine: messages_api.py FOLDER ADDRESS PORT.
 
-A prompt that has `act NAME` in it is answered by the replies in FOLDER/NAME.json, one for each step of the turn; a prompt
+A prompt that has `act NAME` in it is answered by the replies in FOLDER/NAME.json, one for each step of the turn. A prompt
 without, a step beyond the last, and a request without tools get a short text at once. A reply is an object:
 
     {"text": "…"}                          a text
     {"tool": "Bash", "input": {…}}         the use of a tool
     {"status": 529}                        a refusal
 
-Each may have "gate": NAME: then it is held back until FOLDER/NAME.open exists. Meanwhile a text streams a word every `every`
-seconds, or only keeps the connection alive when `every` is not given; a refusal is repeated at once for each request.
+Each may have "gate": NAME: then it is held back until FOLDER/NAME.open exists. Meanwhile a text streams a word every
+`every` seconds, or only keeps the connection alive when `every` is not given; a refusal answers each request at once.
 What was asked is appended to FOLDER/requests.jsonl.
 """
 
@@ -51,13 +51,17 @@ def log(**entry: object) -> None:
 
 
 def texts_of(message: dict[str, Any]) -> list[str]:
-    """What the user wrote in a message; nothing in one that brings the results of tools."""
+    """What the user wrote in a message."""
     content = message.get("content")
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-    if any(block.get("type") == "tool_result" for block in blocks):
-        return []
     texts = [block.get("text", "") for block in blocks if block.get("type") == "text"]
     return [text for text in texts if not any(mark in text for mark in NOT_THE_USERS)]
+
+
+def brings_results(message: dict[str, Any]) -> bool:
+    """Whether a message answers the use of tools, to which Claude Code may add a remark."""
+    content = message.get("content")
+    return isinstance(content, list) and any(block.get("type") == "tool_result" for block in content)
 
 
 def reply_to(request: dict[str, Any]) -> dict[str, Any]:
@@ -67,12 +71,12 @@ def reply_to(request: dict[str, Any]) -> dict[str, Any]:
         if message.get("role") == "assistant":
             step += 1
         elif message.get("role") == "user":
-            for text in texts_of(message):
-                if found := ACT.findall(text):
-                    name, step = found[-1], 0
-                elif text.strip():
-                    # The next prompt of the same conversation has no act of its own.
-                    name = ""
+            texts = texts_of(message)
+            if found := ACT.findall(" ".join(texts)):
+                name, step = found[-1], 0
+            elif any(text.strip() for text in texts) and not brings_results(message):
+                # The next prompt of the same conversation has no act of its own.
+                name = ""
     if not name or not request.get("tools"):
         return {"text": "Well."}
     replies = json.loads((FOLDER / f"{name}.json").read_text())

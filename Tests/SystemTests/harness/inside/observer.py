@@ -1,13 +1,13 @@
 """Notes when Claude's registry changes and what samd says; runs inside a machine: observer.py PLAN.
 
 PLAN is a JSON object: "roots" maps a name to a root folder ("/", or /proc/PID/root of a container), "sessions" is the place
-of the registry in each root, "marks" that of a folder in which commands make files to say that they are so far, "socket" is
-samd's socket, or null. Each change is a line of JSON with "at", the monotonic clock:
+of the registry in each root, "marks" that of a folder in which commands make files to say that they are so far, "socket"
+is samd's socket, or null. Each change is a line of JSON with "at", the monotonic clock:
 
     {"at": …, "root": NAME, "session": PID, "entry": {…}}    a file of the registry; null when it is gone
     {"at": …, "root": NAME, "gone": PID}                     a process that the registry named ended
     {"at": …, "root": NAME, "mark": FILE}                    a new file in the folder of marks
-    {"at": …, "idle": {…}}                                   the answer of GET /v1/idle, without what every answer changes
+    {"at": …, "idle": {…}}                                   the answer of GET /v1/idle, but for what always changes
 """
 
 from __future__ import annotations
