@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from conftest import CURRENT_CADDY, caddy_binds
-from harness import idle, streams
+from harness import notifications, streams
 from harness.claude import SESSIONS, ClaudeCode, claude_binds
 from harness.containers import Container
-from harness.idle import Answer, Signal
+from harness.idle import Signal
 from harness.machine import Machine
 from harness.messages_api import MessagesAPI, tool
+from harness.notifications import Notifications
 from harness.observation import Line, Observation
 from harness.samd import Samd, host_of
 from harness.ssh import SSH, Terminal
@@ -117,7 +118,9 @@ def samd(deb: Path) -> Iterator[Samd]:
         }.items():
             machine.put_file(f"/opt/{name}.py", program)
         samd = Samd(machine)
-        samd.install(deb, {"workspace": {"owners": ["dev"]}, "idle": IDLE})
+        samd.install(
+            deb, {"workspace": {"owners": ["dev"]}, "idle": IDLE, "notify": notifications.SETTINGS}
+        )
         samd.publish(3000, command=streams.server_command(machine, 3000))
         yield samd
 
@@ -148,6 +151,11 @@ def container(samd: Samd) -> Container:
     return Container(samd.machine, "dc1", ["tail", "-f", "/dev/null"])
 
 
+@pytest.fixture(scope="module")
+def told(samd: Samd) -> Notifications:
+    return Notifications(samd.machine)
+
+
 def background(samd: Samd, name: str, command: str, user: str = "root") -> None:
     """Starts a unit that runs until the machine ends."""
     samd.machine.run(f"systemd-run --quiet --collect --unit={name} --uid={user} {command}")
@@ -155,7 +163,13 @@ def background(samd: Samd, name: str, command: str, user: str = "root") -> None:
 
 @pytest.fixture(scope="module")
 def bustle(
-    samd: Samd, ssh: SSH, seen: Observation, api: MessagesAPI, claude: ClaudeCode, container: Container
+    samd: Samd,
+    ssh: SSH,
+    seen: Observation,
+    api: MessagesAPI,
+    claude: ClaudeCode,
+    container: Container,
+    told: Notifications,
 ) -> Iterator[float]:
     """Everything that looks busy and is not; since when all of it goes on."""
     background(samd, "chatter", "python3 /opt/chatter.py", "dev")
@@ -198,6 +212,25 @@ def test_none_of_what_only_looks_busy_keeps_the_machine(samd: Samd, seen: Observ
     assert {"claude.asking", "ssh", "terminal.pane", "web.background"} <= kinds, "all of it is seen nonetheless"
     for unit in ("chatter", "tab", "intruder", "web-3000"):
         assert samd.machine.show(unit, "ActiveState")["ActiveState"] == "active"
+
+
+@pytest.mark.parametrize("way", notifications.WAYS)
+def test_people_are_told_that_claude_asks_and_that_the_machine_becomes_idle(
+    samd: Samd, seen: Observation, bustle: float, told: Notifications, way: str
+) -> None:
+    asked = told.wait(way, "waiting", THRESHOLD_SECONDS + LATE_SECONDS)
+    assert "permission" in asked["text"], asked
+    assert asked["host"] == "vm1"
+    warned = told.wait(way, "warned", THRESHOLD_SECONDS + LATE_SECONDS)
+    assert warned["id"] != asked["id"]
+    assert len(told.received(way, "waiting")) == 1, "one question is told once"
+
+
+@pytest.mark.parametrize("way", notifications.WAYS)
+def test_where_notifications_go_can_be_tried_out(samd: Samd, told: Notifications, way: str) -> None:
+    tried = samd.json("notify", "test")["results"]
+    assert [result["delivered"] for result in tried if result["way"] == way] == [True], tried
+    told.wait(way, "test", 10)
 
 
 def wait_signal(seen: Observation, what: str, condition: Callable[[Signal], bool]) -> Signal:
