@@ -196,6 +196,7 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+@pytest.mark.timeout(240)
 def test_none_of_what_only_looks_busy_keeps_the_machine(samd: Samd, seen: Observation, bustle: float) -> None:
     def find(lines: list[Line]) -> list[Line]:
         return [line for line in lines if line.get("idle", {}).get("state") == "idle"][:1]
@@ -214,6 +215,7 @@ def test_none_of_what_only_looks_busy_keeps_the_machine(samd: Samd, seen: Observ
         assert samd.machine.show(unit, "ActiveState")["ActiveState"] == "active"
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("way", notifications.WAYS)
 def test_people_are_told_that_claude_asks_and_that_the_machine_becomes_idle(
     samd: Samd, seen: Observation, bustle: float, told: Notifications, way: str
