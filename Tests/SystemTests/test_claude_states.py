@@ -21,8 +21,8 @@ from harness.ssh import SSH
 
 # Runs in its project's folder until a file is there.
 UNTIL_STOPPED = "sh -c 'while [ ! -e stop ]; do sleep 0.1; done; rm stop'"
-# A process of which nothing tells that it ends is missed at the next sweep.
-SWEEP_SECONDS = 5.0
+# Processes of which nothing tells that they begin or end are noticed at the next sweep.
+SWEEP_SECONDS = 7.0
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_a_command_that_claude_runs_is_its_tool(
 ) -> None:
     repl.say(api.script("command", bash(marking("command", "tail -f /dev/null"))))
     started = seen.wait_mark("command", place.name)
-    idle.shows(seen, "the tool", has_tool(repl), started)
+    idle.shows(seen, "the tool", has_tool(repl), started, SWEEP_SECONDS)
     shows(repl, "claude.busy", started)
     repl.keys("\x03")
     stopped = repl.wait_status("idle", since=started)
@@ -218,7 +218,7 @@ def test_a_background_command_at_the_prompt_is_a_shell_until_it_ends(
     repl.say(api.script("background", bash(UNTIL_STOPPED, background=True)))
     shell = repl.wait_status("shell", since=repl.last_change)
     shows(repl, "claude.shell", shell)
-    idle.shows(seen, "the background command", has_tool(repl), shell)
+    idle.shows(seen, "the background command", has_tool(repl), shell, SWEEP_SECONDS)
     repl.make_file("stop")
     # Its end begins a turn without the user.
     ended = repl.wait_status("busy", since=shell)
@@ -232,7 +232,7 @@ def test_a_subagent_is_busy_and_its_commands_are_tools(
     ask = {"description": "helper", "prompt": helper, "subagent_type": "general-purpose"}
     repl.say(api.script("agent", tool("Agent", **ask)))
     started = seen.wait_mark("subagent", place.name)
-    idle.shows(seen, "the subagent's command", has_tool(repl), started)
+    idle.shows(seen, "the subagent's command", has_tool(repl), started, SWEEP_SECONDS)
     shows(repl, "claude.busy", started)
     repl.make_file("stop")
     shows(repl, "claude.prompt", repl.wait_status("idle", since=started))
@@ -276,7 +276,7 @@ def test_a_command_that_outlives_its_killed_claude_is_an_orphan(
 ) -> None:
     session = claude.untyped("bereft", api.script("bereft", bash(marking("bereft", UNTIL_STOPPED))), place)
     started = seen.wait_mark("bereft", place.name)
-    idle.shows(seen, "the tool", has_tool(session), started)
+    idle.shows(seen, "the tool", has_tool(session), started, SWEEP_SECONDS)
     idle.shows(seen, "no orphan", has_no_orphan, started)
     gone = is_gone(session)
     session.kill()

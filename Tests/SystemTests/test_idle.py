@@ -36,8 +36,8 @@ IDLE: dict[str, object] = {
 }
 # So much later than the threshold a machine may become idle.
 LATE_SECONDS = 60.0
-# Terminals tell in steps of 8 s when there was input, and processes are looked at every few seconds.
-NOTICE_SECONDS = 40.0
+# Terminals tell in steps of 8 s when there was input; what processes have read and written is looked at twice a minute.
+NOTICE_SECONDS = 75.0
 
 REPAINT = """
 import time
@@ -265,32 +265,59 @@ def assert_active(seen: Observation) -> None:
     )
 
 
-def test_typing_over_ssh_keeps_the_machine(seen: Observation, ssh: SSH) -> None:
-    terminal = ssh.log_in("dev")
-    terminal.wait_for("dev@vm1")
-    since = time.time()
-    terminal.type("true\r")
-    wait_signal(seen, "input at the terminal", is_touch("terminal", since))
+@pytest.fixture(scope="module")
+def people(
+    samd: Samd,
+    ssh: SSH,
+    seen: Observation,
+    api: MessagesAPI,
+    claude: ClaudeCode,
+    container: Container,
+) -> Iterator[float]:
+    """Everything that does keep a machine, begun together; the instant of the wall clock before which it began."""
+    machine = samd.machine
+    machine.run("mkdir /srv/files && truncate --size=1G /srv/files/image")
+    background(samd, "files", "python3 -m http.server 9400 --directory /srv/files")
+    machine.wait_for(
+        lambda: machine.run("curl --silent --head http://127.0.0.1:9400/", check=False).returncode == 0,
+        "the server of files answers",
+    )
+    begun = time.time()
+    inside = ["podman", "exec", "-i", container.name, "python3", "-c", SHELL_IN_CONTAINER]
+    wake_up = tool("ScheduleWakeup", delaySeconds=3600, reason="look again", prompt="act nothing")
+    download = "curl --silent --limit-rate 2M --output image http://127.0.0.1:9400/image"
+    shell, contained = ssh.log_in("dev"), Terminal(machine.start(inside, with_input=True))
+    others = [
+        ssh.log_in("dev", "python3 /opt/silent-work.py"),
+        ssh.log_in("dev", download),
+        claude.untyped("sleeper", api.script("sleeper", wake_up)).terminal,
+    ]
+    shell.wait_for("dev@vm1")
+    shell.type("true\r")
+    contained.wait_for("bash")
+    contained.type("true\r")
+    yield begun
+    contained.type("exit\r")
+    for terminal in (shell, contained, *others):
+        terminal.close()
+
+
+def test_typing_over_ssh_keeps_the_machine(seen: Observation, people: float) -> None:
+    def is_typed(signal: Signal) -> bool:
+        return not signal.get("container") and is_touch("terminal", people)(signal)
+
+    wait_signal(seen, "input at the terminal", is_typed)
     assert_active(seen)
-    terminal.close()
 
 
 def test_typing_in_a_container_keeps_the_machine(
-    samd: Samd, seen: Observation, container: Container
+    seen: Observation, people: float, container: Container
 ) -> None:
-    command = ["podman", "exec", "-i", container.name, "python3", "-c", SHELL_IN_CONTAINER]
-    terminal = Terminal(samd.machine.start(command, with_input=True))
-    terminal.wait_for("bash")
-    since = time.time()
-    terminal.type("true\r")
+    def is_typed(signal: Signal) -> bool:
+        return signal.get("container") == container.name and is_touch("terminal", people)(signal)
 
-    def is_in_container(signal: Signal) -> bool:
-        return signal.get("container") == container.name and is_touch("terminal", since)(signal)
-
-    wait_signal(seen, "input at the container's terminal", is_in_container)
+    wait_signal(seen, "input at the container's terminal", is_typed)
     assert_active(seen)
-    terminal.type("exit\r")
-    terminal.close()
 
 
 @pytest.mark.parametrize(
@@ -301,7 +328,7 @@ def test_typing_in_a_container_keeps_the_machine(
     ],
 )
 def test_a_click_in_the_web_interface_keeps_the_machine(
-    samd: Samd, seen: Observation, request_of_a_person: list[str]
+    samd: Samd, seen: Observation, people: float, request_of_a_person: list[str]
 ) -> None:
     since = time.time()
     options = f'user = "dev:{samd.password}"\nheader = "Host: {host_of(3000)}"\n'
@@ -312,42 +339,27 @@ def test_a_click_in_the_web_interface_keeps_the_machine(
     assert_active(seen)
 
 
-def test_a_silent_run_that_computes_keeps_the_machine(seen: Observation, ssh: SSH) -> None:
-    terminal = ssh.log_in("dev", "python3 /opt/silent-work.py")
-    wait_signal(seen, "the job", lambda signal: signal["kind"] == "job" and signal["counts"] == "holds")
-    assert_active(seen)
-    terminal.close()
-
-
-def test_a_download_keeps_the_machine(samd: Samd, seen: Observation, ssh: SSH) -> None:
-    samd.machine.run("mkdir /srv/files && truncate --size=1G /srv/files/image")
-    background(samd, "files", "python3 -m http.server 9400 --directory /srv/files")
-    samd.machine.wait_for(
-        lambda: samd.machine.run("curl --silent --head http://127.0.0.1:9400/", check=False).returncode == 0,
-        "the server of files answers",
+def is_job(words: str) -> Callable[[Signal], bool]:
+    """Whether a signal is a job of a program, and holds the machine."""
+    return lambda signal: (
+        signal["kind"] == "job" and signal["counts"] == "holds" and words in signal["subject"]
     )
-    terminal = ssh.log_in("dev", "curl --silent --limit-rate 2M --output image http://127.0.0.1:9400/image")
 
-    def is_download(signal: Signal) -> bool:
-        return signal["kind"] == "job" and signal["counts"] == "holds" and "curl" in signal["subject"]
 
-    wait_signal(seen, "the download", is_download)
+def test_a_silent_run_that_computes_keeps_the_machine(seen: Observation, people: float) -> None:
+    wait_signal(seen, "the job", is_job("python3"))
     assert_active(seen)
-    terminal.close()
 
 
-def test_a_session_that_will_go_on_by_itself_keeps_the_machine(
-    seen: Observation, api: MessagesAPI, claude: ClaudeCode
-) -> None:
-    wake_up = tool("ScheduleWakeup", delaySeconds=3600, reason="look again", prompt="act nothing")
-    session = claude.untyped("sleeper", api.script("sleeper", wake_up))
-    session.wait_status("busy")
-    session.wait_status("idle", since=session.wait_status("busy"))
+def test_a_download_keeps_the_machine(seen: Observation, people: float) -> None:
+    wait_signal(seen, "the download", is_job("curl"))
+    assert_active(seen)
 
+
+def test_a_session_that_will_go_on_by_itself_keeps_the_machine(seen: Observation, people: float) -> None:
     def is_wake_up(signal: Signal) -> bool:
         return signal["kind"] == "claude.wake-up" and signal["counts"] == "holds"
 
     signal = wait_signal(seen, "the wake-up", is_wake_up)
     assert 3400 <= moment(signal["until"]) - time.time() <= 3700, signal
     assert_active(seen)
-    session.terminal.close()
