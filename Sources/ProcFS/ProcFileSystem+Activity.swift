@@ -22,21 +22,29 @@ extension ProcFileSystem {
     ) throws(ProcFSError) -> (beyond: Int, mark: ProcessListMark?) {
         pids.removeAll(keepingCapacity: true)
         var beyond = 0
-        var mark: ProcessListMark?
         var isAscending = true
+        var expected: ProcessListMark?
+        // How far the place of an id in proc is from the id itself (TGID_OFFSET in fs/proc/base.c).
+        var distance: Int?
         try forEachProcess(from: nil) { pid, next in
+            if let expected { distance = expected.offset - Int(pid) }
+            expected = next
             guard pids.count < limit else {
                 beyond += 1
                 return true
             }
             if let last = pids.last, pid < last { isAscending = false }
             pids.append(pid)
-            if pid <= bound { mark = next }
             return true
         }
         // The kernel lists them in order; a recorded tree does not.
-        if !isAscending { pids.sort() }
-        return (beyond, isAscending ? mark : nil)
+        guard isAscending else {
+            pids.sort()
+            return (beyond, nil)
+        }
+        // Not the place behind an entry: behind the last one that is the end, where what comes later never is.
+        guard let distance, let last = pids.last else { return (beyond, nil) }
+        return (beyond, ProcessListMark(offset: Int(min(bound, last)) + 1 + distance))
     }
 
     /// The ids of the processes behind a mark, up to `last`, into memory that is reused; at most `limit` of them.

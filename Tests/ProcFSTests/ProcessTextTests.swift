@@ -138,6 +138,19 @@ struct ProcessTextTests {
         #expect(pids == [getpid()])
         #expect(try procfs.listProcesses(into: &pids, limit: 1).beyond > 0)
         #expect(pids == [1])
+        // Behind the last of all there is nothing yet, and the next one will be.
+        let bound = try #require(try procfs.listProcesses(into: &pids, limit: 1 << 22).mark)
+        let last = try #require(pids.last)
+        var child: pid_t = 0
+        var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("600"), nil]
+        defer { for argument in arguments { free(argument) } }
+        try #require(posix_spawn(&child, "/bin/sleep", nil, nil, &arguments, nil) == 0)
+        defer {
+            kill(child, SIGKILL)
+            waitpid(child, nil, 0)
+        }
+        try procfs.listProcesses(into: &pids, limit: 1 << 22, from: bound, upTo: .max)
+        #expect(pids.contains(child) || child < last, "unless the ids began again")
         let files = try TemporaryTree()
         for pid in ["30", "4", "200", "x", "5x"] { try files.write("", to: "\(pid)/stat") }
         let recorded = try ProcFileSystem(root: files.root).listProcesses(into: &pids, limit: 9)
