@@ -180,6 +180,10 @@ struct ProcessSweepTests {
         // A fork takes its id before it can be seen.
         try recorded.add(12, name: "late")
         #expect(try sweep.newcomers().map(\.pid) == [12])
+        // execve(2) keeps the id.
+        try recorded.stat(12, name: "claude", start: 100)
+        #expect(try sweep.newcomers() == [ProcessSweep.Newcomer(pid: 12, name: "claude")])
+        #expect(try sweep.newcomers() == [])
         try recorded.setLast(3)
         try recorded.add(3, name: "wrapped")
         #expect(try sweep.newcomers().map(\.pid) == [3])

@@ -87,10 +87,13 @@ struct LookRounds {
         nextTable = now + Self.tableInterval
         onLook("processes")
         defer { onLook(nil) }
+        var isClaudeNews = isClaudeNews
         do throws(ProbeFailure) {
             let new = try source.table(at: now)
             table = new
+            let before = claude
             claude = source.claude(in: new)
+            isClaudeNews = isClaudeNews || claude != before
             if let unreadable = new.unreadable {
                 tableReport.fail(
                     "\(unreadable.count) processes cannot be looked at (\(unreadable.reason))", at: now)

@@ -56,8 +56,8 @@ package struct ProcessSweep {
     private var mark: ProcessListMark?
     /// Whether a process may have got its id before the last look and could be seen only after it.
     private var mayHaveMissed = false
-    /// Processes that `newcomers` has told of since the last sweep.
-    private var announced: Set<Int32> = []
+    /// Processes that `newcomers` has told of since the last sweep, by the names that it told.
+    private var announced: [Int32: String] = [:]
 
     /// - Parameters:
     ///   - isOwner: whether a user is an owner of the workspace.
@@ -230,18 +230,21 @@ extension ProcessSweep {
         package var name: String
     }
 
-    /// The processes that were started since the last sweep and not yet told of; cheap when there are none, since the
-    /// kernel counts the ids that it gives out. Those that have ended meanwhile are left out.
+    /// The processes that were started since the last sweep and not yet told of, and young ones that have become something
+    /// else since (execve(2) keeps the id: a shell becomes what it was to run). Cheap when there are none, since the kernel
+    /// counts the ids that it gives out. Those that have ended meanwhile are left out.
     ///
     /// - Throws: when it cannot be told; the next sweep will see what there is.
     package mutating func newcomers() throws(ProbeFailure) -> [Newcomer] {
         guard let sweptLast, let previous = lookedLast else { return [] }
         do throws(ProcFSError) {
             let last = try procfs.lastProcess(buffer: &buffer)
-            guard last != previous || mayHaveMissed else { return [] }
+            let isNothingNew = last == previous && !mayHaveMissed
             mayHaveMissed = last != previous
             lookedLast = last
-            if let mark, last >= sweptLast {
+            if isNothingNew {
+                pids.removeAll(keepingCapacity: true)
+            } else if let mark, last >= sweptLast {
                 try procfs.listProcesses(into: &pids, limit: Self.processLimit, from: mark, upTo: last)
             } else {
                 // The ids began again at the lowest, or it cannot be told.
@@ -251,11 +254,19 @@ extension ProcessSweep {
             throw ProbeFailure("it cannot be told which processes were started: \(error)", hint: error.hint)
         }
         var found: [Newcomer] = []
-        for pid in pids where facts[pid] == nil && !kernelThreads.contains(pid) && !announced.contains(pid) {
-            guard let name = try? procfs.executableName(of: pid) else { continue }
-            announced.insert(pid)
-            found.append(Newcomer(pid: pid, name: name))
+        for (pid, name) in announced { tell(pid, unlessStill: name, &found) }
+        for (pid, known) in facts where !known.isSettled && announced[pid] == nil {
+            tell(pid, unlessStill: known.text, &found)
+        }
+        for pid in pids where facts[pid] == nil && !kernelThreads.contains(pid) && announced[pid] == nil {
+            tell(pid, unlessStill: nil, &found)
         }
         return found
+    }
+
+    private mutating func tell(_ pid: Int32, unlessStill name: String?, _ found: inout [Newcomer]) {
+        guard let current = try? procfs.executableName(of: pid), current != name else { return }
+        announced[pid] = current
+        found.append(Newcomer(pid: pid, name: current))
     }
 }
