@@ -33,7 +33,7 @@ struct Audit {
         useful = Usefulness(truth)
         naive = NaiveScript(truth, looksAtFilesOnly: false)
         naiveFiles = NaiveScript(truth, looksAtFilesOnly: true)
-        accounts = Array(repeating: Account(), count: 3)
+        accounts = Array(repeating: Account(truth), count: 3)
         tally.machines = 1
         tally.days = Int(truth.length / .day)
     }
@@ -254,6 +254,11 @@ private struct Account {
     private var isIdle = false
     private var destroyed: Set<Int> = []
     private var nextWork = 0
+    /// Progress takes two windows to be seen.
+    private static let noticing: Millis = 3 * .minute
+    private let machine: (seed: UInt64, days: Int)
+
+    init(_ truth: Truth) { machine = (truth.seed, Int(truth.length / .day)) }
 
     mutating func minute(_ now: Millis, isIdle: Bool, isWaste: Bool, cause: String, _ useful: Usefulness) {
         if !isIdle, isWaste { losses.wasted[cause, default: 0] += 1.0 / 60 }
@@ -266,8 +271,13 @@ private struct Account {
             losses.endings += 1
             for index in useful.inMidst(now) where destroyed.insert(index).inserted {
                 let work = useful.works[index]
-                losses.destroyed[work.cause, default: 0] += 1
-                losses.destroyedHours[work.cause, default: 0] += Double(now - work.from) / Double(Millis.hour)
+                let cause = now - work.from < Self.noticing ? "just begun, not seen yet" : work.cause
+                losses.destroyed[cause, default: 0] += 1
+                losses.destroyedHours[cause, default: 0] += Double(now - work.from) / Double(Millis.hour)
+                if losses.examples[cause] == nil {
+                    losses.examples[cause] =
+                        "--machine \(machine.seed) --days \(machine.days), \(now.clockText)"
+                }
             }
         }
         self.isIdle = isIdle

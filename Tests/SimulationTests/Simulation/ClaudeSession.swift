@@ -34,7 +34,10 @@ struct ClaudeSession {
 
 extension TruthBuilder {
     /// A turn: busy, with a transcript that grows and tools; ends at the prompt.
-    mutating func turn(_ session: inout ClaudeSession, _ length: Millis, cause: String = "claude turn") {
+    mutating func turn(
+        _ session: inout ClaudeSession, _ length: Millis, cause: String = "claude turn",
+        startsItself: Bool = false
+    ) {
         let from = session.now
         session.becomes(.claudeBusy)
         session.grow()
@@ -48,7 +51,7 @@ extension TruthBuilder {
         session.pass(length)
         session.grow()
         session.becomes(.claudePrompt)
-        work(from, session.now, cause)
+        work(from, session.now, cause, startsItself: startsItself)
     }
 
     @discardableResult
@@ -245,8 +248,9 @@ extension TruthBuilder {
             let begin = due + random.between(.second, 30 * .second)
             session.pass(begin - session.now)
             plan.phases.append(Phase(begin + .second, nil))
-            turn(&session, random.spread(15 * .second, min(every / 2, 15 * .minute)), cause: "wake-up")
-            truth.works[truth.works.count - 1].startsItself = true
+            turn(
+                &session, random.spread(15 * .second, min(every / 2, 15 * .minute)), cause: "wake-up",
+                startsItself: true)
         }
         session.pass(random.spread(.minute, 20 * .hour))
         session.becomes(nil)

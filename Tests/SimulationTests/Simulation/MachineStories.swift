@@ -4,12 +4,11 @@ import IdleDetector
 extension TruthBuilder {
     /// Something of the workspace with a load that is far above or far below the floor of progress.
     private mutating func job(
-        _ kind: Signal.Kind, _ name: String, _ from: Millis, _ to: Millis, share: Double, cause: String,
+        _ name: String, _ from: Millis, _ to: Millis, share: Double, cause: String,
         marks: NaiveMarks = []
     ) {
-        let probe: Probe = kind == .agent ? .agents : .jobs
         var job = source(
-            kind, "\(name):\(process())", probe, cause: cause, from: from, to: min(to, end), marks: marks)
+            .job, "\(name):\(process())", .jobs, cause: cause, from: from, to: min(to, end), marks: marks)
         job.loads = [Load(from: from, to: min(to, end), share: share)]
         job.isReal = true
         add(job)
@@ -20,23 +19,25 @@ extension TruthBuilder {
     mutating func testRun(_ start: Millis) {
         let stop = start + random.spread(10 * .minute, 9 * .hour)
         note(start, "a silent test run until \(stop.clockText)")
-        job(.job, "tests", start, stop, share: random.share(0.08, 1.9), cause: "test run")
+        job("tests", start, stop, share: random.share(0.08, 1.9), cause: "test run")
     }
 
     mutating func download(_ start: Millis) {
         let stop = start + random.spread(5 * .minute, 6 * .hour)
         note(start, "a download until \(stop.clockText)")
-        job(.job, "curl", start, stop, share: random.share(0.2, 0.8), cause: "download", marks: .output)
+        job("curl", start, stop, share: random.share(0.2, 0.8), cause: "download", marks: .output)
     }
 
     mutating func otherAgent(_ start: Millis) {
         let stop = start + random.spread(3 * .minute, 3 * .hour)
         let exit = min(end, stop + random.spread(.minute, 60 * .hour))
         note(start, "another agent works until \(stop.clockText), stays until \(exit.clockText)")
-        job(.agent, "codex", start, exit, share: 0.005, cause: "another agent")
-        let index = truth.sources.count - 1
-        truth.sources[index].loads = [Load(from: start, to: min(stop, end), share: random.share(0.1, 0.5))]
-        truth.works[truth.works.count - 1].to = min(stop, end)
+        var agent = source(
+            .agent, "codex:\(process())", .agents, cause: "another agent", from: start, to: exit)
+        agent.loads = [Load(from: start, to: min(stop, end), share: random.share(0.1, 0.5))]
+        agent.isReal = true
+        add(agent)
+        work(start, stop, "another agent")
     }
 
     /// A job of cron for the rest of the machine's life: seldom or often, short or long.
@@ -52,7 +53,7 @@ extension TruthBuilder {
             run.loads = [Load(from: from, to: to, share: random.share(0.4, 1))]
             run.isReal = true
             add(run)
-            truth.works.append(Work(from: from, to: to, cause: "cron", startsItself: true))
+            work(from, to, "cron", startsItself: true)
             from += every
         }
     }

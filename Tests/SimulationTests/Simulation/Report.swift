@@ -36,6 +36,11 @@ package struct Report {
                         "\($0.losses.destroyed[cause] ?? 0) (\(fixed($0.losses.destroyedHours[cause] ?? 0, 1)) h)"
                     })
             }
+        lines +=
+            tally.ours.examples.isEmpty
+            ? []
+            : ["", "an example of each that samd cut off"]
+                + tally.ours.examples.sorted { $0.key < $1.key }.map { "  \($0.key): \($0.value)" }
         lines += [
             "",
             "in use \(fixed(tally.usefulHours, 0)) h of \(tally.days * 24) h; a probe blind \(fixed(tally.blindHours, 1)) h,"

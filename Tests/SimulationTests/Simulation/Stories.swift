@@ -22,6 +22,7 @@ extension TruthBuilder {
             let isAtNight = random.chance(0.15)
             let hour = isAtNight ? random.between(0, 24 * .hour) : random.between(8 * .hour, 19 * .hour)
             let start = max(5 * .minute, day * .day + hour)
+            story = start
             random.pick(weighted: Self.stories)(&self, start)
         }
     }

@@ -7,6 +7,8 @@ package struct Losses: Sendable, Equatable {
     /// Work that was cut off, by cause: how often, and how many hours had gone into it.
     package var destroyed: [String: Int] = [:]
     package var destroyedHours: [String: Double] = [:]
+    /// The first of each cause: which machine, and when.
+    package var examples: [String: String] = [:]
     /// Work that would have begun by itself when the machine was gone, by cause.
     package var missed: [String: Int] = [:]
     /// How often the machine was deleted.
@@ -20,6 +22,7 @@ package struct Losses: Sendable, Equatable {
         wasted.merge(other.wasted, uniquingKeysWith: +)
         destroyed.merge(other.destroyed, uniquingKeysWith: +)
         destroyedHours.merge(other.destroyedHours, uniquingKeysWith: +)
+        examples.merge(other.examples) { first, _ in first }
         missed.merge(other.missed, uniquingKeysWith: +)
         endings += other.endings
     }

@@ -99,6 +99,8 @@ struct Source {
     var loads: [Load] = []
     /// The id of the Claude that it works for.
     var belongsTo: String?
+    /// When the story begins that it belongs to: a reboot ends all of it.
+    var story: Millis = 0
     /// Whether its load is work of worth.
     var isReal = false
     var marks: NaiveMarks = []
@@ -115,6 +117,7 @@ struct Work {
     var cause: String
     /// Begins without anybody's doing, so that a deleted machine misses it.
     var startsItself = false
+    var story: Millis = 0
 }
 
 /// A time in which samd sees less than there is.

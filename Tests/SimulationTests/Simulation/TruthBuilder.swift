@@ -4,6 +4,8 @@ import IdleDetector
 struct TruthBuilder {
     var random: SplitMix64
     var truth: Truth
+    /// When the story that is told begins.
+    var story: Millis = 0
     private var pids: Int32 = 1000
     private var workspaceFiles: [Happening] = []
     private var requests: [Int: (person: [Happening], background: [Happening])] = [:]
@@ -22,12 +24,14 @@ struct TruthBuilder {
 
     mutating func work(_ from: Millis, _ to: Millis, _ cause: String, startsItself: Bool = false) {
         guard from < to, from < end else { return }
-        truth.works.append(Work(from: from, to: min(to, end), cause: cause, startsItself: startsItself))
+        truth.works.append(
+            Work(from: from, to: min(to, end), cause: cause, startsItself: startsItself, story: story))
     }
 
     @discardableResult
     mutating func add(_ source: Source) -> Int {
         truth.sources.append(source)
+        truth.sources[truth.sources.count - 1].story = story
         return truth.sources.count - 1
     }
 
@@ -134,11 +138,11 @@ struct TruthBuilder {
         for index in truth.sources.indices {
             let source = truth.sources[index]
             // Users' holds are on disk, and the shared sources are no processes.
-            guard let first = source.phases.first, first.from < reboot, first.kind != .hold,
+            guard let first = source.phases.first, source.story < reboot, first.kind != .hold,
                 source.probe != .files, source.probe != .web
             else { continue }
             truth.sources[index].phases.removeAll { $0.from >= reboot }
-            if truth.sources[index].phases.last?.kind != nil {
+            if truth.sources[index].phases.last.map({ $0.kind != nil }) ?? true {
                 truth.sources[index].phases.append(Phase(reboot, nil))
             }
             truth.sources[index].happenings.removeAll { $0.at >= reboot }
@@ -146,8 +150,9 @@ struct TruthBuilder {
                 Load(from: $0.from, to: min($0.to, reboot), share: $0.share)
             }
         }
-        for index in truth.works.indices where truth.works[index].from < reboot {
+        for index in truth.works.indices where truth.works[index].story < reboot {
             truth.works[index].to = min(truth.works[index].to, reboot)
         }
+        truth.works.removeAll { $0.from >= $0.to }
     }
 }
