@@ -84,6 +84,17 @@ struct IdlePolicyTests {
         #expect(run.verdict().holding.first { $0.kind == .claudeBusy }?.until == run.now + .hours(12))
     }
 
+    @Test("the end of a tool takes nothing back of its session's progress")
+    mutating func toolEnds() {
+        run.set(.claudeBusy)
+        run.pass(.hours(11))
+        run.set(.tool, belongsTo: "claude.busy")
+        let progress = run.now
+        run.pass(.minutes(30))
+        run.remove("claude.tool")
+        #expect(run.verdict().holding.first?.until == progress + .hours(12))
+    }
+
     @Test(
         "background tasks, tools and orphans hold for 2 h without progress, then are ignored without an alarm",
         arguments: [Signal.Kind.claudeShell, .tool, .orphan])
@@ -189,6 +200,18 @@ struct IdlePolicyTests {
         let verdict = run.verdict()
         #expect(verdict.holding.isEmpty)
         #expect(run.idleAfter(limit: .hours(2)) == .minutes(30))
+    }
+
+    @Test("a wake-up that comes near enough before the deadline moves the deadline")
+    mutating func laterWakeUp() {
+        let due = run.now + .hours(24) + .minutes(10)
+        run.set(.wakeUp, until: due)
+        #expect(run.verdict().holding.isEmpty)
+        #expect(run.verdict().reviewAt == run.now + .minutes(10))
+        #expect(run.verdict().deadline == due + .minutes(35))
+        let verdict = run.pass(.minutes(11))
+        #expect(verdict.holding.map(\.kind) == [.wakeUp])
+        #expect(verdict.deadline == due + .minutes(35))
     }
 
     @Test("wake-ups that follow each other for ever hold 72 h past the last human, and end with an alarm")

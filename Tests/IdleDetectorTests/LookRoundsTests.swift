@@ -241,7 +241,9 @@ struct IdleMonitorTests {
         }
         var byte: UInt8 = 1
         #expect(write(ends[1], &byte, 1) == 1)
-        let second = await iterator.next()
+        // One that was due anyway may come before.
+        var second = await iterator.next()
+        while second?.signals.isEmpty == true { second = await iterator.next() }
         #expect(second?.signals.map(\.id) == ["x"])
         task.cancel()
         try await task.value

@@ -24,10 +24,11 @@ package struct IdlePolicy: Sendable {
         let signals = Array(snapshot.signals.prefix(ActivitySnapshot.signalLimit))
         memory.noteChanges(signals, now: now, settings: settings)
         memory.noteSessions(signals, now: now)
-        var findings = Findings(wakeUpHorizon: settings.wakeUpHorizon)
+        memory.noteToolProgress(signals)
+        var findings = Findings()
         // Humans first: the caps of holds go by them. Files last: they go by everything else.
         for stage in Stage.allCases {
-            let rules = rules(signals, now: now)
+            let rules = rules(now: now)
             for signal in signals where Stage(signal.kind) == stage {
                 findings.add(signal, rules.effect(of: signal), now: now, memory: &memory)
             }
@@ -52,17 +53,11 @@ package struct IdlePolicy: Sendable {
         }
     }
 
-    private func rules(_ signals: [Signal], now: Moment) -> SignalRules {
-        var toolProgress: [String: Moment] = [:]
-        for signal in signals where signal.kind == .tool {
-            guard let owner = signal.belongsTo else { continue }
-            let last = max(signal.since, signal.changedAt ?? signal.since)
-            toolProgress[owner] = max(toolProgress[owner] ?? last, last)
-        }
+    private func rules(now: Moment) -> SignalRules {
         let (memory, settings) = (memory, settings)
         return SignalRules(
             settings: settings, now: now, lastHuman: memory.lastHuman ?? memory.startedAt,
-            lastBeyondFiles: memory.lastBeyondFiles, toolProgress: toolProgress,
+            lastBeyondFiles: memory.lastBeyondFiles, toolProgress: memory.toolProgress,
             isSteady: { memory.streaks[$0.id].map { $0.last - $0.start >= settings.steadyLimit } ?? false })
     }
 
@@ -154,6 +149,9 @@ package struct IdlePolicy: Sendable {
             guard let until = reason.until else { return nil }
             deadline = max(deadline, findings.windows.contains(reason.id) ? until : until + limit)
         }
+        for hold in findings.later.sorted(by: { $0.from < $1.from }) where hold.from < deadline {
+            deadline = max(deadline, hold.until + limit)
+        }
         return deadline
     }
 
@@ -194,7 +192,7 @@ package struct IdlePolicy: Sendable {
         _ findings: Findings, _ holding: [IdleVerdict.Reason], _ blind: [ProbeReport], deadline: Moment?,
         countdownEnd: Moment, now: Moment
     ) -> Moment? {
-        var moments = holding.compactMap(\.until) + findings.reviews + [countdownEnd]
+        var moments = holding.compactMap(\.until) + findings.later.map(\.from) + [countdownEnd]
         if let deadline { moments += [deadline, deadline - settings.warnBefore] }
         for probe in blind {
             guard let since = probe.failingSince else { continue }

@@ -10,11 +10,8 @@ struct Findings {
     var windows: Set<String> = []
     /// A busy Claude made no progress up to its cap: it may still work, so the disk is kept.
     var needsImage = false
-    /// When something changes although no signal does.
-    var reviews: [Moment] = []
-    private let wakeUpHorizon: Duration
-
-    init(wakeUpHorizon: Duration) { self.wakeUpHorizon = wakeUpHorizon }
+    /// What will hold later on although no signal changes: wake-ups that are too far away now.
+    var later: [(from: Moment, until: Moment)] = []
 
     mutating func add(_ signal: Signal, _ effect: SignalEffect, now: Moment, memory: inout IdlePolicy.Memory)
     {
@@ -40,9 +37,11 @@ struct Findings {
                         kind: alarm, id: signal.id, text: "\(SignalWords.text(signal)): \(why)", since: at))
             }
             if signal.kind == .claudeBusy { needsImage = true }
+        case .holdsLater(let from, let until, let why):
+            ignore(signal, why)
+            later.append((from, until))
         case .ignored(let why):
             ignore(signal, why)
-            if let until = signal.until, signal.kind == .wakeUp { reviews.append(until - wakeUpHorizon) }
         }
     }
 

@@ -34,6 +34,8 @@ extension IdlePolicy {
         var streaks: [String: Streak] = [:]
         var holding: [Held] = []
         var sessions: [String: Signal.Kind] = [:]
+        /// The newest progress of the tools of each present Claude, those that have ended included.
+        var toolProgress: [String: Moment] = [:]
         /// When each standing alarm began, by kind and id.
         var alarms: [String: Moment] = [:]
 
@@ -76,6 +78,16 @@ extension IdlePolicy {
                 raise(Touch(id: id, kind: kind, text: "a Claude session ended", at: now), isFiles: false)
             }
             sessions = present
+        }
+
+        /// A tool that ends takes nothing back of what its session has achieved.
+        mutating func noteToolProgress(_ signals: [Signal]) {
+            for signal in signals where signal.kind == .tool {
+                guard let owner = signal.belongsTo, sessions[owner] != nil else { continue }
+                let last = max(signal.since, signal.changedAt ?? signal.since)
+                toolProgress[owner] = max(toolProgress[owner] ?? last, last)
+            }
+            toolProgress = toolProgress.filter { sessions[$0.key] != nil }
         }
 
         mutating func touch(_ signal: Signal, at: Moment, isHuman: Bool) {

@@ -10,6 +10,8 @@ enum SignalEffect: Equatable {
     case touches(at: Moment, isHuman: Bool)
     /// Moved it a little: never further than `IdleSettings.weakLimit` past what really counted.
     case touchesWeakly(at: Moment, why: String)
+    /// Does not count yet, and will hold from then on, if nothing changes.
+    case holdsLater(from: Moment, until: Moment, why: String)
     /// Does not count.
     case ignored(why: String)
 }
@@ -64,11 +66,14 @@ struct SignalRules {
 
     private func wakeUp(_ signal: Signal) -> SignalEffect {
         guard let at = signal.until else { return .ignored(why: "its time is unknown") }
+        let end = lastHuman + settings.wakeUpCap
         guard at - now <= settings.wakeUpHorizon else {
-            return .ignored(why: "it is more than \(DurationWords.text(settings.wakeUpHorizon)) away")
+            let why = "it is more than \(DurationWords.text(settings.wakeUpHorizon)) away"
+            let from = at - settings.wakeUpHorizon
+            if from >= end { return .ignored(why: why) }
+            return .holdsLater(from: from, until: min(at + settings.wakeUpGrace, end), why: why)
         }
         guard now < at + settings.wakeUpGrace else { return .ignored(why: "its time is over") }
-        let end = lastHuman + settings.wakeUpCap
         guard now < end else {
             return .capped(
                 at: end, why: "no human was seen for \(DurationWords.text(settings.wakeUpCap))",

@@ -164,13 +164,3 @@ extension IdleReport.Evidence {
             until: signal.until.map(clock.timestamp), belongsTo: signal.belongsTo, counts: counts, why: why)
     }
 }
-
-/// The short form of the verdict in `GET /v1/status`.
-package struct IdleSummary: Codable, Sendable, Equatable {
-    package var state: String
-    package var since: String?
-    package var deadline: String?
-    package var claude: String?
-    /// A few words: `active, Claude works`.
-    package var summary: String
-}
