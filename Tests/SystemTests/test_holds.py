@@ -94,11 +94,14 @@ def test_a_hold_with_a_command_lasts_as_long_as_that_and_passes_its_status_on(sa
     run.stop()
 
 
-def test_a_hold_ends_with_its_command_when_that_is_killed(samd: Samd) -> None:
-    run = samd.machine.start(["samd", "hold", "--", "sleep", "60"], user=OWNER)
+def test_a_hold_with_a_command_ends_when_it_is_killed_itself(samd: Samd) -> None:
+    command = ["samd", "hold", "--", "sh", "-c", UNTIL_FILE.format("/tmp/bereft")]
+    run = samd.machine.start(command, user=OWNER)
     (hold,) = wait_held(samd, 1)
     samd.machine.run(["kill", "-KILL", str(hold["process"]["pid"])])
     assert wait_held(samd, 0) == []
+    # What it ran goes on; its output ends with it.
+    samd.machine.run(["touch", "/tmp/bereft"])
     run.stop(signal.SIGKILL)
 
 

@@ -17,6 +17,7 @@ Line = dict[str, Any]
 
 _PROGRAM = Path(__file__).parent / "inside" / "observer.py"
 _SHOWN_LINES = 15
+_SHOWN_CHARACTERS = 1500
 # Where commands in the machine make a file to say that they are so far.
 MARKS = "/tmp/marks"
 
@@ -77,7 +78,7 @@ class Observation:
         with self._changed:
             if self._changed.wait_for(look, timeout):
                 return found[0]
-            shown = "\n".join(json.dumps(line) for line in self._lines[-_SHOWN_LINES:])
+            shown = self._end()
         raise AssertionError(f"waited {timeout:g} s in vain until {what}; seen last:\n{shown}")
 
     def idle_now(self) -> dict[str, Any]:
@@ -92,6 +93,13 @@ class Observation:
             return next((float(line["at"]) for line in made), 0.0)
 
         return self.wait(find, f"{name} is in {MARKS} of {root}")
+
+    def _end(self) -> str:
+        """The last lines, and of samd's answers the last one whole."""
+        lines = self._lines[-_SHOWN_LINES:]
+        shown = [json.dumps(line)[:_SHOWN_CHARACTERS] for line in lines if "idle" not in line]
+        answers = [line for line in self._lines if "idle" in line][-1:]
+        return "\n".join([*shown, *(json.dumps(line, indent=1) for line in answers)])
 
     def _read(self) -> None:
         assert self._program is not None
