@@ -32,7 +32,8 @@ IDLE: dict[str, object] = {
     "silent_cap": "1m",
     "progress_window": "1m",
     "weak_limit": "0s",
-    "steady_pause": "10s",
+    # Terminals are looked at every 15 s.
+    "steady_pause": "30s",
     "steady_limit": "1m",
 }
 # So much later than the threshold a machine may become idle.
@@ -47,9 +48,11 @@ for count in range(10**9):
     time.sleep(1)
 """
 QUERY = """
-import time
+import os, time, tty
+tty.setraw(0)
 while True:
     print("\\x1b[6n", end="", flush=True)
+    os.read(0, 100)
     time.sleep(2)
 """
 CHATTER = """
