@@ -151,7 +151,8 @@ struct Bound {
             side == .most
             && truth.outages.contains {
                 $0.hits(source.probe) && last < $0.to && $0.from <= time
-                    && ($0.to - $0.from + 2 * slack >= settings.steadyPause || source.probe == .web)
+                    && ($0.to - $0.from + 2 * slack >= settings.steadyPause || source.probe == .web
+                        || $0.isRestart)
             }
         if last < 0 || isInterrupted || time - last >= pause {
             states[index].streakStart = time
