@@ -162,6 +162,15 @@ struct Bound {
         return time - states[index].streakStart >= length
     }
 
+    /// Whether a short restart may have swallowed it: such a restart is a weak touch itself.
+    private func isLost(_ time: Millis, _ source: Source, _ truth: Truth) -> Bool {
+        side == .least
+            && truth.outages.contains {
+                $0.isRestart && $0.to - $0.from < settings.blindGrace
+                    && $0.from - latency(source, truth) <= time && time <= $0.to + 2 * .second
+            }
+    }
+
     private mutating func people(_ index: Int, _ source: Source, _ now: Millis, _ truth: Truth) {
         let horizon = side == .least ? now - latency(source, truth) : now
         forEachHappening(index, source, until: horizon) { bound, happening in
@@ -174,7 +183,7 @@ struct Bound {
             // A terminal's time of access stands still for 8 s.
             let at =
                 bound.side == .least ? happening.at - 8 * .second : bound.seen(happening.at, source, truth)
-            if isSteady {
+            if isSteady || bound.isLost(happening.at, source, truth) {
                 bound.weak.raise(at, index)
             } else {
                 bound.count(at, index)
@@ -201,7 +210,11 @@ struct Bound {
             // Seen a little later than it is, a change may already be past the cap.
             let soonest = happening.at + (bound.side == .least ? slack : 0)
             guard soonest < bound.beyondFiles + bound.settings.filesCap else { return }
-            if isSteady { bound.weak.raise(at, index) } else { bound.count(at, index, isFiles: true) }
+            if isSteady || bound.isLost(happening.at, source, truth) {
+                bound.weak.raise(at, index)
+            } else {
+                bound.count(at, index, isFiles: true)
+            }
         }
     }
 

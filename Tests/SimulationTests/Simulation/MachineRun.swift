@@ -268,6 +268,8 @@ struct MachineRun {
         if let trace, before?.state != next.state || before?.holding.map(\.id) != next.holding.map(\.id) {
             trace("\(now.clockText)  \(next.summary(boot: boot))")
         }
+        // Written down at once when the answer is another one.
+        if before?.state != next.state { try? judge.save() }
         verdict = next
         review = next.reviewAt.map { $0.milliseconds + boot }
         isChanged = false
