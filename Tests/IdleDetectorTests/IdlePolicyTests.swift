@@ -406,7 +406,8 @@ struct IdlePolicyTests {
 
     // MARK: Memory
 
-    @Test("what is remembered survives a restart: the countdown goes on, known sessions are no news")
+    @Test(
+        "a restart of a moment is a weak touch: somebody may have been there, and many restarts add nothing")
     mutating func memory() throws {
         run.set(.claudePrompt)
         run.touch(.terminal)
@@ -414,7 +415,24 @@ struct IdlePolicyTests {
         run.pass(.minutes(20))
         let memory = run.policy.memory
         run.policy = IdlePolicy(settings: run.settings, memory: memory, startedAt: run.now)
-        #expect(run.idleAfter(limit: .hours(1)) == .minutes(10))
+        #expect(run.verdict().lastActivity.text == "samd began to watch again")
+        #expect(run.verdict().deadline == run.now + .minutes(30))
+        let start = run.now
+        while run.verdict().state != .idle, run.now - start < .hours(9) {
+            run.pass(.minutes(1))
+            run.policy = IdlePolicy(settings: run.settings, memory: run.policy.memory, startedAt: run.now)
+        }
+        #expect(run.now - start <= .minutes(120 - 20 + 31))
+    }
+
+    @Test("who was away for long may have missed somebody: that is an activity")
+    mutating func longAbsence() {
+        run.touch(.terminal)
+        run.verdict()
+        let memory = run.policy.memory
+        run.pass(.hours(5))
+        run.policy = IdlePolicy(settings: run.settings, memory: memory, startedAt: run.now)
+        #expect(run.idleAfter(limit: .hours(1)) == .minutes(30))
     }
 
     @Test("a hostile number of signals is cut off")

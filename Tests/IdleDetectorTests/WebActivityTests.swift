@@ -50,7 +50,7 @@ struct WebActivityTests {
             port: "ui\n", user: true, method: "GET", isUserActivated: false, isUpgrade: false, bytes: 7,
             at: Moment(milliseconds: 400))
         let signals = activity.signals(now: Moment(milliseconds: 500))
-        #expect(signals.map(\.id) == ["web:ui?:person", "web:ui?:background"])
+        #expect(signals.map(\.id) == ["web:ui?:sent", "web:ui?:background"])
         #expect(signals.map(\.since) == [Moment(milliseconds: 100), Moment(milliseconds: 400)])
         #expect(signals.map(\.changedAt) == [Moment(milliseconds: 300), Moment(milliseconds: 400)])
         #expect(signals.last?.detail == "1 requests, 7 bytes")
@@ -68,6 +68,19 @@ struct WebActivityTests {
         let ids = Set(activity.signals(now: Moment(milliseconds: 20_000)).map(\.id))
         #expect(ids.count == WebActivity.portLimit)
         #expect(
-            ids.contains("web:0:person") && ids.contains("web:256:person") && !ids.contains("web:1:person"))
+            ids.contains("web:0:sent") && ids.contains("web:256:sent") && !ids.contains("web:1:sent"))
+    }
+
+    @Test("what a page sends in a loop and what the browser calls a person's act are two signals")
+    func apart() {
+        var activity = WebActivity()
+        for isUserActivated in [true, false] {
+            activity.add(
+                port: "3000", user: true, method: isUserActivated ? "GET" : "POST",
+                isUserActivated: isUserActivated, isUpgrade: false, bytes: 0, at: Moment(milliseconds: 100))
+        }
+        let signals = activity.signals(now: Moment(milliseconds: 100))
+        #expect(signals.map(\.id) == ["web:3000:person", "web:3000:sent"])
+        #expect(signals.map(\.kind) == [.webPerson, .webPerson])
     }
 }

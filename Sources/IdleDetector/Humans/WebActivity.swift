@@ -10,9 +10,12 @@ package struct WebActivity: Sendable, Equatable {
     static let nameLimitBytes = 64
 
     private struct Port: Sendable, Equatable {
+        /// Marked by the browser as a person's act; a page cannot forge that.
         var person: Requests?
+        /// Sent something; a page may do that in a loop, which must not make the person's acts look like one.
+        var sent: Requests?
         var background: Requests?
-        var latest: Moment { max(person?.latest ?? .boot, background?.latest ?? .boot) }
+        var latest: Moment { [person, sent, background].compactMap { $0?.latest }.max() ?? .boot }
     }
 
     private struct Requests: Sendable, Equatable {
@@ -53,8 +56,10 @@ package struct WebActivity: Sendable, Equatable {
             ports[quietest.key] = nil
         }
         let isReading = ["GET", "HEAD", "OPTIONS"].contains(method)
-        let isPerson = !isUpgrade && (isUserActivated || !isReading)
-        let kept: WritableKeyPath<Port, Requests?> = isPerson ? \.person : \.background
+        let kept: WritableKeyPath<Port, Requests?> =
+            if isUpgrade { \.background } else if isUserActivated { \.person } else if isReading {
+                \.background
+            } else { \.sent }
         var requests = ports[name]?[keyPath: kept] ?? Requests(first: moment, latest: moment)
         requests.add(bytes, at: moment)
         ports[name, default: Port()][keyPath: kept] = requests
@@ -66,6 +71,9 @@ package struct WebActivity: Sendable, Equatable {
         for (name, port) in ports.sorted(by: { $0.key < $1.key }) {
             if let person = port.person {
                 signals.append(Self.signal(person, .webPerson, "web:\(name):person", port: name, now: now))
+            }
+            if let sent = port.sent {
+                signals.append(Self.signal(sent, .webPerson, "web:\(name):sent", port: name, now: now))
             }
             if let background = port.background {
                 signals.append(

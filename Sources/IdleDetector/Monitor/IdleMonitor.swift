@@ -52,13 +52,17 @@ package final class IdleMonitor: SupervisedService {
         self.onSnapshot = onSnapshot
     }
 
+    /// The first look takes some 50 ms; whoever asks right after the start should hear of it.
+    private static let firstPause: Duration = .milliseconds(50)
+
     /// Looks until cancelled.
     package func run() async throws {
         try start()
         while !Task.isCancelled {
             monitor.progressed()
             monitor.report(shared.health(now: .now(), hangLimit: Self.hangLimit))
-            try? await Task.sleep(for: Heartbeat.interval, clock: .suspending)
+            let pause = shared.hasTold ? Heartbeat.interval : Self.firstPause
+            try? await Task.sleep(for: pause, clock: .suspending)
         }
         shared.stop()
     }
@@ -145,6 +149,8 @@ private final class Shared: Sendable {
 
     // The thread and the service each keep it alive, so nobody waits on it any more.
     deinit { close(wake) }
+
+    var hasTold: Bool { state.withLock { $0.hasTold } }
 
     var isStopped: Bool { state.withLock { $0.isStopped } }
 

@@ -16,6 +16,7 @@ package struct IdlePolicy: Sendable {
     package init(settings: IdleSettings, memory: Memory? = nil, startedAt: Moment) {
         self.settings = settings
         self.memory = memory ?? Memory(startedAt: startedAt)
+        if memory != nil { self.memory.resume(at: startedAt, patience: settings.blindGrace) }
     }
 
     /// The verdict at `now`. Evidence from the future counts as of now.

@@ -49,6 +49,17 @@ extension IdlePolicy {
 
         // MARK: What flows in
 
+        /// Another samd watches again from `now` on. It cannot see what changed while nobody watched, so that it may have
+        /// been somebody: for long, that is an activity; for a moment, a weak one, that many restarts add nothing to.
+        mutating func resume(at now: Moment, patience: Duration) {
+            let touch = Touch(id: "start", kind: nil, text: "samd began to watch again", at: now)
+            if now - evaluatedAt >= patience {
+                raise(touch, isFiles: false)
+            } else if now > weak?.at ?? .boot {
+                weak = touch
+            }
+        }
+
         /// Follows changes of what a human or a program may make, to tell the two apart.
         mutating func noteChanges(_ signals: [Signal], now: Moment, settings: IdleSettings) {
             var present: Set<String> = []

@@ -72,7 +72,7 @@ extension ConfigurationSchema {
             "What may be a program's doing (background requests, transfers over SSH) counts at most so long past the last real activity."
         ),
         Setting(
-            "idle.steady_pause", \.idle.policy.steadyPause, .duration(from: .seconds(10), to: .hours(1)),
+            "idle.steady_pause", \.idle.policy.steadyPause, .duration(from: .seconds(30), to: .hours(1)),
             "Input or changes of files that never pause for so long …"),
         Setting(
             "idle.steady_limit", \.idle.policy.steadyLimit, .duration(from: .minutes(1), to: .hours(24)),

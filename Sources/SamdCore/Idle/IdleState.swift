@@ -48,7 +48,9 @@ package struct IdleMemory: Codable, Sendable, Equatable {
 /// Whether the machine is used: gathers all evidence, asks the policy, and tells what came out.
 package actor IdleState {
     /// Evidence older than this is as good as none.
-    static let snapshotPatience: Duration = .seconds(120)
+    static let snapshotPatience: Duration = .seconds(30)
+    /// The first evidence may take so long: the machine is busy after a boot.
+    static let firstSnapshotPatience: Duration = .seconds(120)
     /// The memory is written at most so often.
     static let savePause: Duration = .seconds(60)
     /// A change of what is no probe's leads to a new verdict at most so often.
@@ -154,7 +156,7 @@ package actor IdleState {
     func evaluate() {
         let now = effects.now()
         guard let base = newest ?? withoutSnapshot(now) else {
-            return schedule(startedAt + Self.snapshotPatience)
+            return schedule(startedAt + Self.firstSnapshotPatience)
         }
         let evidence = whole(base, now: now)
         let before = policy.memory
@@ -172,7 +174,7 @@ package actor IdleState {
 
     /// A detector that tells nothing for long is blind; before that nothing is known, and nothing decided.
     private func withoutSnapshot(_ now: Moment) -> ActivitySnapshot? {
-        now - startedAt >= Self.snapshotPatience ? ActivitySnapshot(at: startedAt) : nil
+        now - startedAt >= Self.firstSnapshotPatience ? ActivitySnapshot(at: startedAt) : nil
     }
 
     /// The probes' evidence and everybody else's, what is samd's own first: the end is what is cut off.
@@ -297,7 +299,9 @@ package actor IdleState {
         let (now, memory) = (effects.now(), current)
         if let saved {
             if saved.memory == memory { return }
-            if !always, now - saved.at < Self.savePause { return }
+            // What a kill must not take back: that somebody returned.
+            let isNews = memory.policy.state != saved.memory.policy.state
+            if !always, !isNews, now - saved.at < Self.savePause { return }
         }
         saved = (memory, now)
         effects.save(memory)
