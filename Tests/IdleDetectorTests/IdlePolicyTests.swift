@@ -414,13 +414,13 @@ struct IdlePolicyTests {
         run.verdict()
         run.pass(.minutes(20))
         let memory = run.policy.memory
-        run.policy = IdlePolicy(settings: run.settings, memory: memory, startedAt: run.now)
+        run.restart(memory)
         #expect(run.verdict().lastActivity.text == "samd began to watch again")
         #expect(run.verdict().deadline == run.now + .minutes(30))
         let start = run.now
         while run.verdict().state != .idle, run.now - start < .hours(9) {
             run.pass(.minutes(1))
-            run.policy = IdlePolicy(settings: run.settings, memory: run.policy.memory, startedAt: run.now)
+            run.restart(run.policy.memory)
         }
         #expect(run.now - start <= .minutes(120 - 20 + 31))
     }
@@ -431,7 +431,7 @@ struct IdlePolicyTests {
         run.verdict()
         let memory = run.policy.memory
         run.pass(.hours(5))
-        run.policy = IdlePolicy(settings: run.settings, memory: memory, startedAt: run.now)
+        run.restart(memory)
         #expect(run.idleAfter(limit: .hours(1)) == .minutes(30))
     }
 

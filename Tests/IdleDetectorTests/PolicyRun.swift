@@ -33,6 +33,12 @@ struct PolicyRun {
         return verdict()
     }
 
+    /// Another samd goes on with what the one before remembered.
+    mutating func restart(_ memory: IdlePolicy.Memory) {
+        policy = IdlePolicy(settings: settings, memory: memory, startedAt: now)
+        policy.resume(at: now)
+    }
+
     /// When the machine becomes idle if nothing changes, found by trying.
     mutating func idleAfter(limit: Duration, step: Duration = .seconds(15)) -> Duration? {
         let start = now

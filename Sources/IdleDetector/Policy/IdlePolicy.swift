@@ -16,8 +16,10 @@ package struct IdlePolicy: Sendable {
     package init(settings: IdleSettings, memory: Memory? = nil, startedAt: Moment) {
         self.settings = settings
         self.memory = memory ?? Memory(startedAt: startedAt)
-        if memory != nil { self.memory.resume(at: startedAt, patience: settings.blindGrace) }
     }
+
+    /// Goes on after nobody watched: at the start of another samd, with the memory of the one before.
+    package mutating func resume(at now: Moment) { memory.resume(at: now, patience: settings.blindGrace) }
 
     /// The verdict at `now`. Evidence from the future counts as of now.
     package mutating func evaluate(_ snapshot: ActivitySnapshot, at now: Moment) -> IdleVerdict {

@@ -47,6 +47,25 @@ extension IdlePolicy {
             since = startedAt
         }
 
+        /// What older versions did not keep yet is empty: their recordings must stay readable.
+        package init(from decoder: any Decoder) throws {
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            startedAt = try container.decode(Moment.self, forKey: .startedAt)
+            evaluatedAt = try container.decode(Moment.self, forKey: .evaluatedAt)
+            strong = try container.decode(Touch.self, forKey: .strong)
+            weak = try container.decodeIfPresent(Touch.self, forKey: .weak)
+            held = try container.decodeIfPresent(Touch.self, forKey: .held)
+            lastHuman = try container.decodeIfPresent(Moment.self, forKey: .lastHuman)
+            lastBeyondFiles = try container.decode(Moment.self, forKey: .lastBeyondFiles)
+            state = try container.decode(IdleVerdict.State.self, forKey: .state)
+            since = try container.decode(Moment.self, forKey: .since)
+            streaks = try container.decodeIfPresent([String: Streak].self, forKey: .streaks) ?? [:]
+            holding = try container.decodeIfPresent([Held].self, forKey: .holding) ?? []
+            sessions = try container.decodeIfPresent([String: Signal.Kind].self, forKey: .sessions) ?? [:]
+            toolProgress = try container.decodeIfPresent([String: Moment].self, forKey: .toolProgress) ?? [:]
+            alarms = try container.decodeIfPresent([String: Moment].self, forKey: .alarms) ?? [:]
+        }
+
         // MARK: What flows in
 
         /// Another samd watches again from `now` on. It cannot see what changed while nobody watched, so that it may have

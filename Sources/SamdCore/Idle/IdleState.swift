@@ -95,6 +95,7 @@ package actor IdleState {
         startedAt = now
         evaluatedAt = now
         policy = IdlePolicy(settings: settings, memory: memory?.policy, startedAt: now)
+        if memory != nil { policy.resume(at: now) }
         settingTexts = IdleSettingTexts.texts(of: settings)
         announcements = IdleAnnouncements(memory: memory?.told ?? IdleAnnouncements.Memory())
         interruption = InterruptionWatch(

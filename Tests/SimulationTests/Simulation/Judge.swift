@@ -28,5 +28,6 @@ package struct PolicyJudge: Judge {
     package mutating func restart(at now: Moment) throws {
         let memory = try written.map { try JSONDecoder().decode(IdlePolicy.Memory.self, from: $0) }
         policy = IdlePolicy(settings: policy.settings, memory: memory, startedAt: now)
+        if memory != nil { policy.resume(at: now) }
     }
 }
