@@ -195,6 +195,34 @@ code=$(web_host=9--unknown.localhost request "$other" --password)
 [ "$code" = 404 ] || fail "404 for an unknown host at $other (got $code)"
 step "$other, which nobody published: 404"
 
+# A stand-in for Claude Code: a program of that name that only sleeps, with the session file that Claude keeps.
+sessions=$work/home/.claude/sessions
+mkdir -p "$sessions"
+cp "$(command -v sleep)" "$work/claude"
+(cd "$work/home" && exec env HOME="$work/home" CLAUDE_CONFIG_DIR= "$work/claude" 600) >"$work/claude.log" 2>&1 </dev/null &
+processes[claude]=$!
+claude=${processes[claude]}
+# session STATUS: what the stand-in says that it does.
+session() {
+    printf '{"pid": %d, "sessionId": "00000000-0000-4000-8000-000000000001", "cwd": "%s", "status": "%s", "waitingFor": "permission prompt"}' \
+        "$claude" "$work/home" "$1" >"$sessions/$claude.json"
+}
+idle() { "$samd" idle --json | "$venv/bin/python" -c '
+import json, sys
+report = json.load(sys.stdin)
+print(*(signal["kind"] for signal in report["signals"] if signal.get("pid") == int(sys.argv[1])))' "$claude"; }
+session_is() { [ "$(idle)" = "$1" ]; }
+for status in busy:claude.busy waiting:claude.asking; do
+    session "${status%:*}"
+    changed=$EPOCHREALTIME
+    await 10 session_is "${status#*:}" || fail "a session that is ${status%:*} in \`samd idle\`"
+    step "a stand-in for Claude says \"${status%:*}\", known after $(seconds_since "$changed") s (\`samd idle\`):"
+    show "$("$samd" idle | grep -E "^[A-Z][a-z]+:|^SIGNAL|pid $claude|claude.*$claude" | cut -c1-140)"
+done
+stop claude || true
+await 10 session_is "" || fail "the stand-in's end in \`samd idle\`"
+step "the stand-in ends: it is gone"
+
 stop server || true
 gone=$EPOCHREALTIME
 step "the web server ends"
