@@ -72,7 +72,8 @@ let package = Package(
         .target(
             name: "SamdCore",
             dependencies: [
-                "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "NamespaceRelay", "PortWatcher",
+                "CLinux", "CaddyConfig", "Containers", "HTTPClient", "IdleDetector", "NamespaceRelay",
+                "PortWatcher",
                 "ProcFS",
                 "SocketDiagnostics", "Supervision", "Systemd",
                 .product(name: "HTTPTypes", package: "swift-http-types"),

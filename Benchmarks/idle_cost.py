@@ -24,15 +24,16 @@ from lab.programs import SamdUnderTest, binary, start_caddy, wait_until
 from lab.report import Figure, report
 from lab.trace import ListenEvents
 
-SECONDS = 60.0
+# Long enough for one walk of the workspace.
+SECONDS = 120.0
 EVENTS_PERCENT, POLLING_PERCENT = 0.3, 3.0
 PROBES_PERCENT = 0.2
 # The thread that all probes of idle detection share.
 PROBES_THREAD = "samd-idle/"
 RESIDENT_MB = 35.0
 PARSE_MS = 2.0
-# What a start sets in motion is over by then.
-SETTLE_SECONDS = 10.0
+# Processes are looked at more closely in their first minute, and the workspace is walked for the first time.
+SETTLE_SECONDS = 90.0
 # samd polls every second within two minutes of a change, every five seconds later.
 QUIET_AFTER_SECONDS = 125.0
 RESIDENT_SAMPLES = 11

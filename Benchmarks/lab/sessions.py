@@ -90,5 +90,8 @@ def _grow(transcripts: list[Path]) -> None:
     while True:
         time.sleep(_GROWTH_SECONDS)
         for transcript in transcripts:
-            with transcript.open("a") as file:
-                file.write(_RECORD + "\n")
+            try:
+                with transcript.open("a") as file:
+                    file.write(_RECORD + "\n")
+            except FileNotFoundError:
+                return  # the lab is being taken down

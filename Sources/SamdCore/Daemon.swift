@@ -1,3 +1,4 @@
+import CLinux
 import CaddyConfig
 import HTTPClient
 import IdleDetector
@@ -152,6 +153,9 @@ package struct Daemon: Sendable {
                 let status = await state.statusLine()
                 notifier.ready(status: status)
                 log.record(.daemonReady, level: .notice, "samd \(SamdVersion.current) is ready: \(status)")
+                try await Task.sleep(for: Self.startUpTime, clock: .suspending)
+                // Some 10 MB of code ran once: configuration, units, first looks. It is not kept resident.
+                _ = samd_forget_code()
                 try await Task.sleep(for: .seconds(86_400 * 3650), clock: .suspending)
             }
             group.addTask {
@@ -173,6 +177,9 @@ package struct Daemon: Sendable {
 
     /// READY comes by then even when ports cannot be read: status and health say what is wrong, a failed start would not.
     private static let readinessPatience: Duration = .seconds(10)
+
+    /// By then every service has looked for the first time.
+    private static let startUpTime: Duration = .seconds(60)
 
     /// A service that returns although nobody cancelled it is as broken as one that throws.
     private static func supervise(_ service: any SupervisedService) async throws {

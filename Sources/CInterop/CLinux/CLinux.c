@@ -2,10 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <link.h>
 #include <linux/nsfs.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -73,4 +75,26 @@ int64_t samd_read_folder(int folder, void *buffer, uint32_t size) { return getde
 int samd_openat2(int folder, const char *path, uint64_t flags, uint64_t resolve) {
     struct open_how how = {.flags = flags, .resolve = resolve};
     return (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+}
+
+// The first object that is visited is the program. Only what is executable and never written: dropping a page that was
+// relocated would lose the relocation.
+static int forget_code_of_program(struct dl_phdr_info *info, size_t size, void *forgotten) {
+    (void)size;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int index = 0; index < info->dlpi_phnum; index++) {
+        const ElfW(Phdr) *segment = &info->dlpi_phdr[index];
+        if (segment->p_type != PT_LOAD || (segment->p_flags & (PF_X | PF_W)) != PF_X) continue;
+        uintptr_t begin = (info->dlpi_addr + segment->p_vaddr) & ~(page - 1);
+        uintptr_t end = (info->dlpi_addr + segment->p_vaddr + segment->p_memsz) & ~(page - 1);
+        if (end <= begin || madvise((void *)begin, end - begin, MADV_DONTNEED) != 0) continue;
+        *(int64_t *)forgotten += (int64_t)(end - begin);
+    }
+    return 1;
+}
+
+int64_t samd_forget_code(void) {
+    int64_t forgotten = 0;
+    dl_iterate_phdr(forget_code_of_program, &forgotten);
+    return forgotten > 0 ? forgotten : -1;
 }

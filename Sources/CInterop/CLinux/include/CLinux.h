@@ -68,4 +68,8 @@ int64_t samd_read_folder(int folder, void *buffer, uint32_t size);
 /// openat2(2), Linux 5.6. `resolve` holds RESOLVE_ flags. A descriptor, or -1 and errno.
 int samd_openat2(int folder, const char *path, uint64_t flags, uint64_t resolve);
 
+/// Unmaps the program's own code from this process; what runs again is mapped again, a few pages at a time. What only ran
+/// while it started stays out of the resident set. Bytes, or -1 and errno.
+int64_t samd_forget_code(void);
+
 #endif
