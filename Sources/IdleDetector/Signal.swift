@@ -106,8 +106,15 @@ package struct ProbeReport: Codable, Sendable, Equatable {
 
 /// Everything that is known about the machine's use at one instant.
 package struct ActivitySnapshot: Codable, Sendable, Equatable {
-    /// Signals that are kept; what is beyond is dropped in order of kind, and said in a probe's reason.
+    /// Signals that are kept.
     package static let signalLimit = 1024
+
+    /// As many signals as are kept, in their order: of too many, those go first that never count.
+    package static func bounded(_ signals: [Signal]) -> [Signal] {
+        guard signals.count > signalLimit else { return signals }
+        let ranked = signals.indices.sorted { (signals[$0].rank, $0) < (signals[$1].rank, $1) }
+        return ranked.prefix(signalLimit).sorted().map { signals[$0] }
+    }
 
     package var at: Moment
     package var signals: [Signal]
@@ -117,5 +124,19 @@ package struct ActivitySnapshot: Codable, Sendable, Equatable {
         self.at = at
         self.signals = signals
         self.probes = probes
+    }
+}
+
+extension Signal {
+    /// What may hold or touch comes before what only tells who is there, so that many of those push nothing out.
+    fileprivate var rank: Int {
+        switch kind {
+        case .hold, .operation, .interrupted, .claudeBusy, .claudeShell, .tool, .orphan, .wakeUp: 0
+        case .claudeAsking, .webPerson, .files, .agent: 1
+        case .job, .terminal: changedAt == nil ? 4 : 1
+        case .claudeUnknown: 2
+        case .webBackground, .transfer, .claudePrompt: 3
+        case .terminalPane, .ssh: 5
+        }
     }
 }

@@ -77,6 +77,14 @@ package struct Daemon: Sendable {
             },
             onWakeUpSource: { await state.wakeUpSourceChanged($0) })
         var sources = IdleSources()
+        let hasRequestLog = setup.accessLogListener != nil
+        sources.probes = { now in
+            [
+                ProbeReport(
+                    name: "web", lastLook: now,
+                    reason: hasRequestLog ? nil : "caddy.access_log is off: requests do not count")
+            ]
+        }
         sources.web = { web.signals(now: $0) }
         sources.holds = { holdSignals.signals(now: $0) }
         let holds = setup.holds(onChange: { signals in
@@ -118,13 +126,14 @@ package struct Daemon: Sendable {
             limit: setup.configuration.daemon.stallLimit, timeout: notifier.watchdogTimeout, log: log,
             ping: { notifier.watchdogPing() })
 
+        // Before the first look: what a process is taken for at first sight is remembered.
+        owners.update(await state.ownerCheck())
         try await withThrowingTaskGroup(of: Void.self) { group in
             for service in services + [watchdog] {
                 let service = setup.withInjectedFault(service)
                 group.addTask { try await Self.supervise(service) }
             }
             if let idle {
-                owners.update(await state.ownerCheck())
                 group.addTask { await idle.run() }
                 group.addTask {
                     for await snapshot in snapshots.stream {

@@ -220,7 +220,7 @@ struct ClaudeProbeTests {
     }
 
     @Test("a real process's files are found through its own root, by its own environment")
-    func realProcess() throws {
+    func realProcess() async throws {
         let tree = try TemporaryTree()
         var process = pid_t()
         var arguments: [UnsafeMutablePointer<CChar>?] = [strdup("claude"), strdup("600"), nil]
@@ -234,6 +234,13 @@ struct ClaudeProbeTests {
             waitpid(process, nil, 0)
         }
         let procfs = ProcFileSystem()
+        // posix_spawn(3) returns within execve(2), when the new environment is not there yet.
+        let pid = process
+        let environ = try await eventually(within: 30) {
+            let text = try procfs.file("/proc/\(pid)/environ", limitBytes: 4096)
+            return text.isEmpty ? nil : text
+        }
+        try #require(environ != nil)
         let startTime = try #require(try procfs.startTime(of: process))
         let namespace = try #require(try procfs.namespace(.process, of: process))
         func write(_ start: UInt64) throws {

@@ -256,6 +256,18 @@ struct IdlePolicyTests {
         #expect(verdict.alarms.first?.since == since)
     }
 
+    @Test("what only touches again and again is told of after a day, too")
+    mutating func unattendedTouches() {
+        var starts = 0
+        let verdict = run.pass(.hours(25), step: .minutes(10)) { run in
+            starts += 1
+            run.signals = [Signal(id: "claude:\(starts)", kind: .claudePrompt, subject: "x", since: run.now)]
+        }
+        #expect(verdict.state == .active)
+        #expect(verdict.holding.isEmpty)
+        #expect(verdict.alarms.map(\.kind) == [.unattended])
+    }
+
     @Test("samd's own work holds, without progress for 2 h at most")
     mutating func operation() {
         run.set(.operation)
@@ -362,7 +374,7 @@ struct IdlePolicyTests {
         run.set(.hold, until: run.now + .hours(100))
         let verdict = run.pass(.hours(24) + .seconds(15), step: .minutes(5))
         #expect(verdict.holding.isEmpty)
-        #expect(verdict.alarms.map(\.kind) == [.capped])
+        #expect(verdict.alarms.map(\.kind) == [.capped, .unattended])
         run.touch(.terminal)
         #expect(run.verdict().holding.map(\.kind) == [.hold])
     }
@@ -433,6 +445,13 @@ struct IdlePolicyTests {
         run.pass(.hours(5))
         run.restart(memory)
         #expect(run.idleAfter(limit: .hours(1)) == .minutes(30))
+    }
+
+    @Test("connections and terminals beyond the bound push no work out")
+    mutating func boundedByRank() {
+        run.signals = (0..<2000).map { Signal(id: "a\($0)", kind: .ssh, subject: "x", since: run.now) }
+        run.signals.append(Signal(id: "z", kind: .tool, subject: "x", since: run.now))
+        #expect(run.verdict().holding.map(\.id) == ["z"])
     }
 
     @Test("a hostile number of signals is cut off")

@@ -69,7 +69,12 @@ struct ClaudeSession {
             }
         } catch {
             guard case .blind(let reason) = error else { return Outcome() }
-            return blind(entry, nil, reason, around.now)
+            var outcome = blind(entry, nil, reason, around.now)
+            // Within execve(2) a process has no environment yet.
+            if around.now - firstSeen < Self.startGrace {
+                outcome.wantsSoon = around.now + .milliseconds(200)
+            }
+            return outcome
         }
         do throws(GuardedFailure) {
             root = try GuardedRoot(of: entry.pid, procfs: around.procfs, owners: home.owners)

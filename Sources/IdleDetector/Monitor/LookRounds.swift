@@ -141,7 +141,7 @@ struct LookRounds {
     private mutating func snapshot(_ now: Moment) -> ActivitySnapshot? {
         let signals = slots.flatMap(\.findings.signals).sorted { $0.id < $1.id }
         let snapshot = ActivitySnapshot(
-            at: now, signals: Array(signals.prefix(ActivitySnapshot.signalLimit)),
+            at: now, signals: ActivitySnapshot.bounded(signals),
             probes: [tableReport] + slots.map(\.report))
         if let told, now - told.at < Self.toldInterval, snapshot.says(theSameAs: told) { return nil }
         told = snapshot

@@ -24,7 +24,7 @@ package struct IdlePolicy: Sendable {
     /// The verdict at `now`. Evidence from the future counts as of now.
     package mutating func evaluate(_ snapshot: ActivitySnapshot, at now: Moment) -> IdleVerdict {
         let now = max(now, memory.evaluatedAt)
-        let signals = Array(snapshot.signals.prefix(ActivitySnapshot.signalLimit))
+        let signals = ActivitySnapshot.bounded(snapshot.signals)
         memory.noteChanges(signals, now: now, settings: settings)
         memory.noteSessions(signals, now: now)
         memory.noteToolProgress(signals)
@@ -91,7 +91,7 @@ package struct IdlePolicy: Sendable {
             memory.since = state == .idle ? max(memory.since, min(countdownEnd, now)) : now
         }
         let alarms = memory.standing(
-            alarms(findings, blind: blind, snapshot, now: now), now: now)
+            alarms(findings, blind: blind, snapshot, state: state, last: activity.text, now: now), now: now)
         let deadline = deadline(findings, holding, countdownEnd: countdownEnd, limit: limit)
         return IdleVerdict(
             at: now, state: state, since: memory.since,
@@ -159,7 +159,8 @@ package struct IdlePolicy: Sendable {
     }
 
     private func alarms(
-        _ findings: Findings, blind: [ProbeReport], _ snapshot: ActivitySnapshot, now: Moment
+        _ findings: Findings, blind: [ProbeReport], _ snapshot: ActivitySnapshot, state: IdleVerdict.State,
+        last: String, now: Moment
     ) -> [IdleVerdict.Alarm] {
         var alarms = findings.alarms
         for probe in blind {
@@ -177,13 +178,13 @@ package struct IdlePolicy: Sendable {
                     kind: .unknownClaude, id: signal.id, text: SignalWords.text(signal), since: last))
         }
         let lastHuman = memory.lastHuman ?? memory.startedAt
-        if let work = findings.holding.first(where: { $0.kind?.isWork == true }),
-            now - lastHuman >= settings.unattendedAlarm
-        {
+        // Whatever keeps it: also what only touches again and again.
+        if state != .idle, now - lastHuman >= settings.unattendedAlarm {
+            let work = findings.holding.first { $0.kind?.isWork == true }?.text ?? last
             alarms.append(
                 IdleVerdict.Alarm(
                     kind: .unattended, id: "machine",
-                    text: "no human was seen for \(DurationWords.text(now - lastHuman)), and \(work.text)",
+                    text: "no human was seen for \(DurationWords.text(now - lastHuman)), and \(work)",
                     since: lastHuman + settings.unattendedAlarm))
         }
         return Array(alarms.prefix(Self.alarmLimit))

@@ -58,6 +58,8 @@ private struct MachineProcesses: ProcessSource {
 private struct WorkspaceProbe: ActivityProbe {
     /// Working folders of sessions that are remembered.
     private static let folderLimit = 32
+    /// What changes there is the kernel's doing.
+    private static let pseudo = ["/proc", "/sys", "/dev"]
 
     let configured: [String]
     let procfs: ProcFileSystem
@@ -77,7 +79,7 @@ private struct WorkspaceProbe: ActivityProbe {
         for pid in context.claude.keys.sorted() where context.processes.entries[pid]?.container == nil {
             guard worked.count < Self.folderLimit, let folder = try? procfs.workingDirectory(of: pid),
                 folder != "/",
-                !worked.contains(folder)
+                !worked.contains(folder), !Self.pseudo.contains(where: { folder.hasPrefix($0) })
             else { continue }
             worked.append(folder)
         }

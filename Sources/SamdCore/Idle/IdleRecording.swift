@@ -64,7 +64,8 @@ package struct IdleRecording: Sendable, Equatable {
         /// The wall clock that it was recorded under.
         package var clock: WallClock {
             let seconds = Timestamp.date(time)?.timeIntervalSince1970 ?? 0
-            return WallClock(bootMilliseconds: Int64(seconds * 1000) - at.milliseconds)
+            return WallClock(
+                bootMilliseconds: (Int64(exactly: (seconds * 1000).rounded()) ?? 0) &- at.milliseconds)
         }
     }
 

@@ -183,7 +183,7 @@ package actor IdleState {
         var whole = base
         whole.at = now
         whole.signals = sources.signals(now) + boot(now) + interruption.signals(now) + base.signals
-        whole.signals = Array(whole.signals.prefix(ActivitySnapshot.signalLimit))
+        whole.signals = ActivitySnapshot.bounded(whole.signals)
         whole.probes += sources.probes(now)
         if now - base.at >= Self.snapshotPatience {
             whole.probes.append(
