@@ -106,9 +106,11 @@ def test_a_hundred_changes_disturb_no_stream_and_no_request(samd: Samd) -> None:
             assert flapper.read_line() == "done"
             flapper.stop()
             rounds += 1
-            expected = rounds * CHANGES // 2
-            samd.machine.wait_for(lambda: count("port.withdrawn") == expected, "all are withdrawn")
-            assert count("port.published") == expected
+            # While Caddy is busy a port may come and go without ever having a route, and so without an event.
+            samd.machine.wait_for(
+                lambda: 0 < count("port.withdrawn") == count("port.published"), "what was published is withdrawn"
+            )
+            assert count("port.published") <= rounds * CHANGES // 2
         held = samd.machine.output("ss --no-header --tcp state established 'sport = :3000' | wc --lines")
         assert int(held) < HELD, "Caddy's connections to the server do not pile up with the changes"
     relayed.assert_undisturbed()
