@@ -52,6 +52,20 @@ import Testing
         _ = try? await task.value
     }
 
+    @Test func `connections that nobody has taken yet when the server stops are closed`() async throws {
+        for _ in 0..<10 {
+            var clients: [Int32] = []
+            try await serving { _ in
+                clients = (0..<32).map { _ in connectedSocket() }
+            }
+            for client in clients {
+                var byte: UInt8 = 0
+                #expect(recv(client, &byte, 1, 0) <= 0)
+                close(client)
+            }
+        }
+    }
+
     @Test func `status, ports and password are answered`() async throws {
         try await serving { client in
             await fixture.state.portsChanged([listener(3000)])
@@ -201,21 +215,35 @@ import Testing
     }
 
     @Test func `an inherited socket serves as well`() async throws {
-        let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socket.utf8) }
-        let bound = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, .init(__sockaddr__: $0), socklen_t(MemoryLayout<sockaddr_un>.size))
-            }
-        }
+        let (descriptor, bound) = unixSocket { bind($0, .init(__sockaddr__: $1), $2) }
         #expect(bound == 0 && listen(descriptor, 8) == 0)
         try await serving(listener: .inherited(descriptor: descriptor)) { client in
             let status = try await client.get("/v1/status", as: StatusReport.self).value
             #expect(status.pid == 42)
         }
         #expect(access(socket, F_OK) == 0, "systemd's socket stays when samd stops")
+    }
+
+    private func connectedSocket() -> Int32 {
+        let (descriptor, connected) = unixSocket { connect($0, .init(__sockaddr__: $1), $2) }
+        #expect(connected == 0)
+        return descriptor
+    }
+
+    /// A socket with which `call` does something about the server's address, and what it answered.
+    private func unixSocket(
+        _ call: (Int32, UnsafePointer<sockaddr>, socklen_t) -> Int32
+    ) -> (descriptor: Int32, answer: Int32) {
+        let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: socket.utf8) }
+        let answer = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                call(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        return (descriptor, answer)
     }
 }
 

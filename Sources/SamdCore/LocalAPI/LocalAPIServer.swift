@@ -6,6 +6,7 @@ package import Logging
 import NIOCore
 import NIOPosix
 package import Supervision
+import Synchronization
 
 /// The local API on its unix socket: an inherited one (samd.socket) or one of our own.
 package struct LocalAPIServer: SupervisedService {
@@ -45,61 +46,53 @@ package struct LocalAPIServer: SupervisedService {
     }
 
     private func run(on group: MultiThreadedEventLoopGroup) async throws {
-        let channel = HTTP1Channel(responder: responder(), configuration: .init(idleTimeout: .seconds(300)))
-        let server = try await bind(on: group) { child in channel.setup(channel: child, logger: logger) }
-        monitor.report(.ok(detail: describe()))
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await self.serve(server, with: channel) }
-            group.addTask { try await self.stampProgress(of: server.channel) }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
-    }
-
-    /// Accepts until cancelled. Each connection runs on its own; one that fails ends alone.
-    private func serve(_ server: ServerChannel, with channel: HTTP1Channel) async throws {
-        try await server.executeThenClose { inbound in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                defer { group.cancelAll() }
-                var open = 0
-                for try await connection in inbound {
-                    if open == Self.maximumConnections { try await group.next() } else { open += 1 }
-                    group.addTask { await channel.handle(value: connection, logger: self.logger) }
-                }
+        let http = HTTP1Channel(responder: responder(), configuration: .init(idleTimeout: .seconds(300)))
+        let connections = ServedConnections()
+        let logger = logger
+        let server = try await bind(on: group) { child in
+            http.setup(channel: child, logger: logger).map { connection in
+                connections.serve { await http.handle(value: connection, logger: logger) }
             }
+        }
+        monitor.report(.ok(detail: describe()))
+        do { try await stampProgress(of: server) } catch {
+            try? await server.close()
+            await connections.stop()
+            throw error
         }
     }
 
     /// Progress means that the event loop still turns: a task that went through it comes back.
-    private func stampProgress(of channel: any Channel) async throws {
-        while !Task.isCancelled {
+    private func stampProgress(of channel: any Channel) async throws -> Never {
+        while true {
             try await channel.eventLoop.submit {}.get()
             monitor.progressed()
             try await Task.sleep(for: Heartbeat.interval, clock: .suspending)
         }
     }
 
-    private typealias ServerChannel = NIOAsyncChannel<HTTP1Channel.Value, Never>
-
     private func bind(
         on group: MultiThreadedEventLoopGroup,
-        _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<HTTP1Channel.Value>
-    ) async throws -> ServerChannel {
+        _ initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) async throws -> any Channel {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 256)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
-        let strategy = NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark(
-            lowWatermark: 2, highWatermark: 16)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        AvailableConnectionsChannelHandler(
+                            delegate: MaximumAvailableConnections(Self.maximumConnections)))
+                }
+            }
+            .childChannelInitializer(initializer)
         switch listener {
         case .inherited(let descriptor):
-            return try await bootstrap.bind(
-                descriptor, cleanupExistingSocketFile: false, serverBackPressureStrategy: strategy,
-                childChannelInitializer: initializer)
+            return try await bootstrap.withBoundSocket(descriptor).get()
         case .path(let path):
             let server = try await bootstrap.bind(
-                unixDomainSocketPath: path, cleanupExistingSocketFile: true,
-                serverBackPressureStrategy: strategy,
-                childChannelInitializer: initializer)
+                unixDomainSocketPath: path, cleanupExistingSocketFile: true
+            ).get()
             chmod(path, 0o666)
             return server
         }
@@ -131,6 +124,46 @@ package struct LocalAPIServer: SupervisedService {
         switch listener {
         case .inherited: "socket of samd.socket"
         case .path(let path): path
+        }
+    }
+}
+
+/// The connections that are being served, each by a task of its own; one that fails ends alone.
+///
+/// Every connection gets its task at once, also while the server stops. NIO's own sequence of accepted connections would drop those
+/// that were not yet taken, and traps for a connection that nobody finishes.
+private final class ServedConnections: Sendable {
+    private struct State {
+        var isStopping = false
+        var lastID = 0
+        var tasks: [Int: Task<Void, Never>] = [:]
+    }
+    private let state = Mutex(State())
+
+    func serve(_ work: @escaping @Sendable () async -> Void) {
+        state.withLock { state in
+            state.lastID += 1
+            let id = state.lastID
+            // It cannot end before it is in the table: its end takes the lock, too.
+            let task = Task {
+                await work()
+                self.state.withLock { _ = $0.tasks.removeValue(forKey: id) }
+            }
+            state.tasks[id] = task
+            if state.isStopping { task.cancel() }
+        }
+    }
+
+    /// Ends all connections, and waits for them.
+    func stop() async {
+        while true {
+            let tasks = state.withLock { state in
+                state.isStopping = true
+                return Array(state.tasks.values)
+            }
+            if tasks.isEmpty { return }
+            for task in tasks { task.cancel() }
+            for task in tasks { await task.value }
         }
     }
 }
