@@ -17,6 +17,8 @@ from harness.machine import Machine
 from harness.polling import NotYet
 from harness.samd import SOCKET, Samd, host_of
 
+pytestmark = pytest.mark.alone
+
 FIRST_PORT = 10000
 LONG = [pytest.mark.full, pytest.mark.timeout(300)]
 # Routes equal the truth this long after the last change.
