@@ -167,11 +167,12 @@ package struct DaemonSetup: Sendable {
             sightings: sightings, traffic: traffic, effects: effects)
     }
 
-    /// Idle detection's state; nil where it is turned off.
+    /// What the idle monitor's thread works with.
     func idleParts(owners: OwnerCheck) -> IdleMonitor.Parts {
         IdleParts.make(configuration, owners: owners, users: users)
     }
 
+    /// Idle detection's state; nil where it is turned off.
     func idleState(
         sources: IdleSources, vm: String, notify: @escaping @Sendable (NotificationRequest) -> Void,
         showSummary: @escaping @Sendable (String) -> Void
