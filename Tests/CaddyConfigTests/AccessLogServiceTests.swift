@@ -42,7 +42,8 @@ func withAccessLog(
         onEntries(batch)
         entries.value.withLock { $0 += batch }
     }
-    let task = Task { try await service.run() }
+    // `onEntries` may block, which would take one of the pool's few threads from all other tests.
+    let task = Task(executorPreference: ThreadPerJobExecutor()) { try await service.run() }
     if case .path(let path) = listener {
         try await waitUntil("the service listens") { canConnect(to: path) }
     }

@@ -25,13 +25,6 @@ func start(_ command: [String]) throws -> pid_t {
     return process
 }
 
-/// Runs blocking work on a thread of its own, away from Swift's pool.
-func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        onNewThread { continuation.resume(with: Result { try body() }) }
-    }
-}
-
 /// Waits until something is so, for 10 s at most. For what the kernel does without telling.
 func eventually(_ what: String, _ condition: () throws -> Bool) async throws {
     for _ in 0..<2000 {

@@ -207,6 +207,22 @@ func onNewThread(_ body: @escaping @Sendable () -> Void) {
     pthread_detach(thread)
 }
 
+/// Runs blocking work on a thread of its own. Swift's pool has a thread per core: two tests that block in it, each until
+/// something else runs, stand still for ever.
+func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        onNewThread { continuation.resume(with: Result { try body() }) }
+    }
+}
+
+/// A task executor whose every job has a thread of its own: for code under test that a test's callback blocks.
+final class ThreadPerJobExecutor: TaskExecutor {
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        onNewThread { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
+}
+
 /// Something that happens once and can be awaited.
 final class Signal: Sendable {
     private let state = Mutex<(fired: Bool, waiters: [CheckedContinuation<Void, Never>])>((false, []))
