@@ -44,8 +44,8 @@ import Testing
             try await server.run()
         }
         defer { task.cancel() }
-        // The socket takes connections from the moment of listen(2), so asking is waiting.
-        while access(socket, F_OK) != 0 { await Task.yield() }
+        // The file is there since bind(2), connections are taken since listen(2).
+        while !isListening() { await Task.yield() }
         try await body(LocalAPIClient(socket: socket))
         task.cancel()
         for await _ in started.stream {}
@@ -227,6 +227,12 @@ import Testing
             #expect(status.pid == 42)
         }
         #expect(access(socket, F_OK) == 0, "systemd's socket stays when samd stops")
+    }
+
+    private func isListening() -> Bool {
+        let (descriptor, connected) = unixSocket { connect($0, .init(__sockaddr__: $1), $2) }
+        close(descriptor)
+        return connected == 0
     }
 
     private func connectedSocket() -> Int32 {
