@@ -43,7 +43,7 @@ func withAccessLog(
         entries.value.withLock { $0 += batch }
     }
     // `onEntries` may block, which would take one of the pool's few threads from all other tests.
-    let task = Task(executorPreference: ThreadPerJobExecutor()) { try await service.run() }
+    let task = Task(executorPreference: ThreadPerJobExecutor.shared) { try await service.run() }
     if case .path(let path) = listener {
         try await waitUntil("the service listens") { canConnect(to: path) }
     }

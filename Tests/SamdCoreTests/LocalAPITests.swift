@@ -58,16 +58,17 @@ import Testing
             try await serving { _ in
                 clients = (0..<32).map { _ in connectedSocket() }
             }
-            // Not on Swift's pool: the server needs it to close them.
-            try await onThread { [clients] in
-                for client in clients {
+            // Not on Swift's pool: the server needs it to close them. Expectations on other threads do not know their test.
+            let ended = try await onThread { [clients] in
+                clients.count { client in
+                    defer { close(client) }
                     var wait = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
-                    #expect(Glibc.poll(&wait, 1, 30_000) == 1)
                     var byte: UInt8 = 0
-                    #expect(recv(client, &byte, 1, Int32(MSG_DONTWAIT)) <= 0)
-                    close(client)
+                    return Glibc.poll(&wait, 1, 30_000) == 1
+                        && recv(client, &byte, 1, Int32(MSG_DONTWAIT)) <= 0
                 }
             }
+            #expect(ended == 32)
         }
     }
 
@@ -230,15 +231,19 @@ import Testing
     }
 
     private func isListening() -> Bool {
-        let (descriptor, connected) = unixSocket { connect($0, .init(__sockaddr__: $1), $2) }
+        let (descriptor, connected) = connecting()
         close(descriptor)
         return connected == 0
     }
 
     private func connectedSocket() -> Int32 {
-        let (descriptor, connected) = unixSocket { connect($0, .init(__sockaddr__: $1), $2) }
+        let (descriptor, connected) = connecting()
         #expect(connected == 0)
         return descriptor
+    }
+
+    private func connecting() -> (descriptor: Int32, answer: Int32) {
+        unixSocket { connect($0, .init(__sockaddr__: $1), $2) }
     }
 
     /// A socket with which `call` does something about the server's address, and what it answered.

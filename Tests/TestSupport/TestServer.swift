@@ -217,6 +217,9 @@ func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) a
 
 /// A task executor whose every job has a thread of its own: for code under test that a test's callback blocks.
 final class ThreadPerJobExecutor: TaskExecutor {
+    /// One for the process: no task outlives it.
+    static let shared = ThreadPerJobExecutor()
+
     func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         onNewThread { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
